@@ -102,13 +102,11 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         super().__init__(address, handler)
 
-    def process_request(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         if isinstance(request, socket.socket):
             with self._lock:
                 self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
         if isinstance(request, socket.socket):
@@ -127,7 +125,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def _connection_class(handle: Handler, clock: Clock) -> type[BaseHTTPRequestHandler]:
+def _connection_class(handle: Handler, clock: Clock) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - one class, many small methods
     class Connection(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -144,7 +142,7 @@ def _connection_class(handle: Handler, clock: Clock) -> type[BaseHTTPRequestHand
             else:
                 self._send_chunks(response, response.body)
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the base class asks for it
 
         def _read(self) -> HttpRequest:
             url = urlsplit(self.path)
