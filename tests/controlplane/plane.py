@@ -136,6 +136,10 @@ class ControlPlane:
         bundle = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", input=json.dumps(bundle))
 
+    def replace_status(self, changed: dict[str, Any]) -> None:
+        """The status of an object is what `changed` says, as if its controller had written it."""
+        self.kubectl("replace", "--subresource=status", "--filename=-", input=json.dumps(changed))
+
     def make_namespace(self) -> str:
         """A namespace that nobody has used."""
         name = f"test-{next(self._numbers)}"
