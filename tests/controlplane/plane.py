@@ -118,7 +118,7 @@ class ControlPlane:
             timeout=KUBECTL_SECONDS_MAX,
         )
         if done.returncode:
-            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+            raise KubectlError((done.stderr + done.stdout).strip())
         return done.stdout
 
     def get(self, *arguments: str) -> Any:
