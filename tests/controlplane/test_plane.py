@@ -109,7 +109,7 @@ def test_objects_survive_a_restart_of_the_api_server(controlplane: ControlPlane,
 
 
 def test_real_mcm_makes_machines_of_our_deployment(controlplane: ControlPlane, control_namespace: str) -> None:
-    """The unchanged Go manager reads our MachineDeployment and makes one MachineSet with three Machines of it."""
+    """The unchanged Go manager reads our MachineDeployment and makes one MachineSet with three Machines of it; it scales."""
     for name in ("secret.yaml", "machine-class.yaml", "machine-deployment.yaml"):
         controlplane.apply(MANIFESTS / name, namespace=control_namespace)
 
@@ -127,6 +127,10 @@ def test_real_mcm_makes_machines_of_our_deployment(controlplane: ControlPlane, c
     }
     assert all(machine["spec"]["class"] == {"kind": "MachineClass", "name": "plain"} for machine in machines)
     eventually(lambda: items("mcd")[0].get("status", {}).get("unavailableReplicas") == 3)
+
+    controlplane.kubectl("scale", "mcd", "workers", "--replicas=1", f"--namespace={control_namespace}")
+
+    eventually(lambda: len(items("mc")) == 1)
 
 
 def test_real_mcm_replaces_a_failed_machine_and_reports_it(controlplane: ControlPlane, control_namespace: str) -> None:
