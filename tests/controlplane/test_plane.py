@@ -109,7 +109,7 @@ def test_objects_survive_a_restart_of_the_api_server(controlplane: ControlPlane,
 
 
 def test_real_mcm_makes_machines_of_our_deployment(controlplane: ControlPlane, control_namespace: str) -> None:
-    """The unchanged Go manager reads our MachineDeployment and makes one MachineSet with three Machines of it; it scales."""
+    """The unchanged Go manager makes a MachineSet and three Machines of our MachineDeployment, and scales them."""
     for name in ("secret.yaml", "machine-class.yaml", "machine-deployment.yaml"):
         controlplane.apply(MANIFESTS / name, namespace=control_namespace)
 
