@@ -1,10 +1,11 @@
 """The Equinix Metal API, simulated: what a client of the real one would see, and the truth behind it.
 
 `MetalSimulator` (``api``) answers requests: in process through ``transport``, over HTTP with `HttpServer`. What there
-is stands in ``settings``, what goes wrong in ``faults``, what truly happened in ``journal``. Inside, ``routes`` leads a
-request to ``device_calls`` or ``catalog_calls``; these use ``calls``, ``catalog``, ``access``, ``orders``,
-``lists`` and ``render``. The life of the devices in scaled time is ``devices``, ``snapshot`` keeps it, and ``control`` is the
-simulator's own pages under `/simulator/`.
+is stands in ``settings``, what goes wrong in ``faults``, what truly happened in ``journal``.
+
+Inside, ``routes`` leads a request to ``device_calls`` or ``catalog_calls``; these use ``calls``, ``catalog``,
+``access``, ``orders``, ``lists`` and ``render``. The life of the devices in scaled time is ``devices``, ``snapshot``
+keeps it, and ``control`` is the simulator's own pages under `/simulator/`.
 """
 
 from engine.simulators.metal.api import MetalSimulator

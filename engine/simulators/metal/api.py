@@ -114,7 +114,7 @@ class MetalSimulator:
             return snapshot.dump(self._fleet)
 
     def load(self, document: dict[str, Any]) -> None:
-        """Continue with the devices of a dump, in a simulator that has none yet; the journal begins anew.
+        """Continue with the devices of a dump in the place of those that there are; the journal is kept as it is.
 
         Raises ConfigurationError when the dump does not fit the settings.
         """

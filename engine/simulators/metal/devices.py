@@ -208,6 +208,8 @@ class Fleet:
 
     def restore(self, devices: list[Device], created: int) -> None:
         """Be the fleet of a snapshot; new devices get ids that no old one has."""
+        for device in self._living.values():
+            self._vacate(device)
         self._living.clear()
         self._ended.clear()
         self._due.clear()
@@ -292,6 +294,9 @@ class Fleet:
         self._ended[device.id] = device
         while len(self._ended) > ENDED_DEVICES_MAX:
             self._ended.popitem(last=False)
+        self._vacate(device)
+
+    def _vacate(self, device: Device) -> None:
         reservation = self._catalog.reservations.get(device.order.reservation or "")
         if reservation:
             reservation.device = None
