@@ -7,6 +7,8 @@ from engine.domain.machine import HistoryEntry
 from engine.domain.states import Place
 from engine.domain.triggers import Trigger
 
+_KNOWN = frozenset(Trigger)
+
 
 def fold(entries: Sequence[HistoryEntry]) -> Place | None:
     """Answer where a history ends, None for an empty one.
@@ -24,9 +26,11 @@ def fold(entries: Sequence[HistoryEntry]) -> Place | None:
 
 def _follow(place: Place | None, entry: HistoryEntry) -> Place:
     if place is None:
-        if entry.trigger != Trigger.ADMITTED or entry.target != START:
+        if (entry.trigger, entry.source, entry.target) != (Trigger.ADMITTED, None, START):
             raise IllegalMoveError(f"machine {entry.uid}: history begins with {entry.trigger}, not with an admission")
         return START
+    if entry.trigger not in _KNOWN:
+        raise IllegalMoveError(f"machine {entry.uid}: entry {entry.version} has the unknown trigger {entry.trigger}")
     target = move(place, Trigger(entry.trigger))
     if (entry.source, entry.target) != (place, target):
         raise IllegalMoveError(f"machine {entry.uid}: entry {entry.version} claims {entry.source} to {entry.target}")

@@ -123,20 +123,27 @@ def _operation(record: MachineRecord, phase: Phase) -> LastOperation:
     if phase is Phase.TERMINATING:
         return _deletion(record, at)
     if record.problem and phase in {Phase.CRASH_LOOP_BACK_OFF, Phase.FAILED}:
+        kind = _kind_of_failure(record, phase)
         return LastOperation(
-            type=OperationType.HEALTH_CHECK if record.joined_at else OperationType.CREATE,
+            type=kind,
             state=OperationState.FAILED,
-            error_code=record.problem.code if not record.joined_at else "",
+            error_code=record.problem.code if kind is OperationType.CREATE else "",
             description=f"Cloud provider message - {record.problem.envelope()}",
             at=at,
         )
     return _progress(record, phase, at)
 
 
+def _kind_of_failure(record: MachineRecord, phase: Phase) -> OperationType:
+    """What others take the failure for: of the creation until the machine has served, of its health after that."""
+    served = record.joined_at is not None and phase is Phase.FAILED
+    return OperationType.HEALTH_CHECK if served else OperationType.CREATE
+
+
 def _progress(record: MachineRecord, phase: Phase, at: datetime | None) -> LastOperation:
     kind, state, text = OperationType.CREATE, OperationState.SUCCESSFUL, CREATED
     match phase:
-        case Phase.RUNNING if record.problem is None and record.attempts == 0 and _rejoined(record):
+        case Phase.RUNNING if _rejoined(record):
             kind, text = OperationType.HEALTH_CHECK, f"Machine {record.name} successfully re-joined the cluster"
         case Phase.RUNNING:
             text = f"Machine {record.name} successfully joined the cluster"
@@ -146,7 +153,8 @@ def _progress(record: MachineRecord, phase: Phase, at: datetime | None) -> LastO
         case Phase.PENDING:
             state, text = OperationState.PROCESSING, CREATING
         case Phase.FAILED:
-            state, text = OperationState.FAILED, f"Machine {record.name} failed"
+            kind, state = _kind_of_failure(record, phase), OperationState.FAILED
+            text = f"Machine {record.name} failed"
         case _:
             pass
     return LastOperation(type=kind, state=state, description=text, at=at)
