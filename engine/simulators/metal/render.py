@@ -231,56 +231,68 @@ class Renderer:
         }
 
     def _device(self, device: Device) -> dict[str, Any]:
-        order = device.order
-        facility = self._catalog.metros[order.metro].facility
-        project = href("projects", order.project)
-        rendered = {
-            "id": device.id,
-            "short_id": device.id[:8],
-            **href("devices", device.id),
-            "hostname": order.hostname,
-            "description": order.description,
-            "state": device.state.value,
-            "tags": order.tags,
-            "billing_cycle": order.billing_cycle,
-            "user": "root",
-            "iqn": f"iqn.{device.created_at:%Y-%m}.net.packet:device.{device.id[:8]}",
-            "locked": order.locked,
-            "bonding_mode": 4,
-            "network_frozen": order.network_frozen,
-            "created_at": moment(device.created_at),
-            "updated_at": moment(device.updated_at),
-            "created_by": self._user,
-            "always_pxe": order.always_pxe,
-            "ipxe_script_url": order.ipxe_script_url,
-            "image_url": None,
-            "userdata": order.userdata,
-            "customdata": order.customdata,
-            "spot_instance": order.spot_instance,
-            "spot_price_max": order.spot_price_max,
-            "termination_time": moment(order.termination_time),
-            "switch_uuid": f"sw-{facility}",
-            "sos": f"{device.id}@sos.{facility}.platformequinix.com",
-            "storage": None,
-            "volumes": [],
-            "ssh_keys": [href("ssh-keys", key) for key in order.ssh_keys],
-            "actions": [{"type": action, "name": action} for action in _actions(device.state)],
-            "operating_system": self._systems[order.operating_system],
-            "facility": self._facilities[order.metro],
-            "metro": self._metros[order.metro],
-            "plan": self._plans[order.plan],
-            "project": project,
-            "project_lite": project,
-            "hardware_reservation": href("hardware-reservations", order.reservation) if order.reservation else None,
-            "ip_addresses": self.addresses(device),
-            "network_ports": self._ports(device),
-        }
+        rendered = {**self._identity(device), **self._wishes(device), **self._surroundings(device)}
+        rendered["actions"] = [{"type": action, "name": action} for action in _actions(device.state)]
+        rendered["ip_addresses"] = self.addresses(device)
+        rendered["network_ports"] = self._ports(device)
         if device.password_shown:
             rendered["root_password"] = device.password
         if device.state is State.PROVISIONING:
             rendered["provisioning_percentage"] = round(100 * len(device.events) / len(PROVISIONING_EVENTS), 6)
             rendered["provisioning_events"] = self.events(device)
         return rendered
+
+    def _identity(self, device: Device) -> dict[str, Any]:
+        return {
+            "id": device.id,
+            "short_id": device.id[:8],
+            **href("devices", device.id),
+            "state": device.state.value,
+            "user": "root",
+            "iqn": f"iqn.{device.created_at:%Y-%m}.net.packet:device.{device.id[:8]}",
+            "bonding_mode": 4,
+            "created_at": moment(device.created_at),
+            "updated_at": moment(device.updated_at),
+            "created_by": self._user,
+            "image_url": None,
+            "storage": None,
+            "volumes": [],
+        }
+
+    def _wishes(self, device: Device) -> dict[str, Any]:
+        order = device.order
+        return {
+            "hostname": order.hostname,
+            "description": order.description,
+            "tags": order.tags,
+            "billing_cycle": order.billing_cycle,
+            "locked": order.locked,
+            "network_frozen": order.network_frozen,
+            "always_pxe": order.always_pxe,
+            "ipxe_script_url": order.ipxe_script_url,
+            "userdata": order.userdata,
+            "customdata": order.customdata,
+            "spot_instance": order.spot_instance,
+            "spot_price_max": order.spot_price_max,
+            "termination_time": moment(order.termination_time),
+            "ssh_keys": [href("ssh-keys", key) for key in order.ssh_keys],
+            "hardware_reservation": href("hardware-reservations", order.reservation) if order.reservation else None,
+        }
+
+    def _surroundings(self, device: Device) -> dict[str, Any]:
+        order = device.order
+        facility = self._catalog.metros[order.metro].facility
+        project = href("projects", order.project)
+        return {
+            "operating_system": self._systems[order.operating_system],
+            "facility": self._facilities[order.metro],
+            "metro": self._metros[order.metro],
+            "plan": self._plans[order.plan],
+            "project": project,
+            "project_lite": project,
+            "switch_uuid": f"sw-{facility}",
+            "sos": f"{device.id}@sos.{facility}.platformequinix.com",
+        }
 
     def _event(self, device: Device, index: int) -> dict[str, Any]:
         kind, body = PROVISIONING_EVENTS[index]
