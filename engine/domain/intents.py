@@ -23,6 +23,8 @@ class IntentResult(StrEnum):
     """The effect happened, by the provider's own word."""
     REFUSED = "refused"
     """The provider did not do it, by its own word or because the request never reached it."""
+    REPEATED = "repeated"
+    """The answer was lost, and the effect is one that is asked for again without harm."""
     NEVER_HAPPENED = "never-happened"
     """The answer was lost, and complete lists over the whole visibility window show no effect."""
 

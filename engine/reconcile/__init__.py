@@ -1,1 +1,1 @@
-"""."""
+"""Decide, do not do: pure comparisons of what is wanted with what is recorded."""

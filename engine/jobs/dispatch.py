@@ -1,0 +1,108 @@
+"""Hand machines to workers: those that are woken at once, those that are due every turn."""
+
+import heapq
+import threading
+from datetime import datetime, timedelta
+
+from engine.clock import Clock
+from engine.domain.ids import MachineUid
+from engine.jobs.queue import ReadyQueue
+from engine.metrics import QUEUE_DEPTH, RUNS
+from engine.ports.cluster import Cluster
+from engine.ports.store import Store
+from engine.workflow.runner import Ran, Report, Runner
+
+DUE_MAX = 1000  # rows that one turn hands out; the next turn comes within a second
+_TAKE_SECONDS = 0.5  # how long a worker waits before it shows that it lives
+_ELSEWHERE_RETRY = timedelta(seconds=1)  # another replica works on it; look again when it may be done
+_AWAY_RETRY = timedelta(seconds=2)
+
+
+class Dispatch:
+    """The workers and what feeds them."""
+
+    def __init__(self, *, clock: Clock, store: Store, cluster: Cluster, runner: Runner, queue: ReadyQueue) -> None:
+        self._clock = clock
+        self._store = store
+        self._cluster = cluster
+        self._runner = runner
+        self._queue = queue
+        self._soon: list[tuple[datetime, MachineUid]] = []
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._beats: dict[str, float] = {}
+
+    def start(self, workers: int) -> None:
+        """Start this many worker threads."""
+        for number in range(workers):
+            thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self, span: timedelta) -> None:
+        """Hand out nothing more and wait for the runs under way, at most for this span."""
+        self._queue.close()
+        end = self._clock.monotonic() + span.total_seconds()
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, end - self._clock.monotonic()))
+
+    def turn(self) -> None:
+        """Hand out what is due: timers in the database, and retries that only this process knows."""
+        if not self._cluster.synced():
+            return
+        for uid in self._retries():
+            self._queue.wake(uid, self._lane(uid))
+        for uid in self._store.due(now=self._clock.now(), limit=DUE_MAX):
+            self._queue.wake(uid, self._lane(uid))
+        QUEUE_DEPTH.set(self._queue.depth())
+
+    def wake(self, uid: MachineUid) -> None:
+        """Have the machine run soon."""
+        self._queue.wake(uid, self._lane(uid))
+
+    def stuck_for(self) -> timedelta:
+        """Answer for how long the slowest worker has not come back."""
+        now = self._clock.monotonic()
+        return timedelta(seconds=max([now - beat for beat in list(self._beats.values())], default=0.0))
+
+    def alive(self) -> bool:
+        """Whether every worker thread lives."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        name = threading.current_thread().name
+        while True:
+            self._beats[name] = self._clock.monotonic()
+            uid = self._queue.take(_TAKE_SECONDS)
+            if uid is not None:
+                self._run(uid)
+            elif self._queue.closed:
+                self._beats.pop(name, None)
+                return
+
+    def _run(self, uid: MachineUid) -> None:
+        try:
+            report = self._runner.run(uid)
+            RUNS.labels(result=report.ran.value).inc()
+            self._retry(uid, report)
+        finally:
+            self._queue.done(uid)
+
+    def _retry(self, uid: MachineUid, report: Report) -> None:
+        later = {Ran.HELD_ELSEWHERE: _ELSEWHERE_RETRY, Ran.STORE_AWAY: _AWAY_RETRY}.get(report.ran)
+        due_at = self._clock.now() + later if later else report.due_at
+        if due_at is None or (later is None and due_at > self._clock.now() + _AWAY_RETRY):
+            return
+        with self._lock:
+            heapq.heappush(self._soon, (due_at, uid))
+
+    def _retries(self) -> list[MachineUid]:
+        now, due = self._clock.now(), []
+        with self._lock:
+            while self._soon and self._soon[0][0] <= now:
+                due.append(heapq.heappop(self._soon)[1])
+        return due
+
+    def _lane(self, uid: MachineUid) -> str:
+        machine = self._cluster.machine(uid)
+        return machine.class_name if machine else ""

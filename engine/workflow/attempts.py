@@ -1,0 +1,65 @@
+"""What a failed attempt comes to: what is remembered, when the next is due, whether it is worth a line of history."""
+
+import re
+from datetime import datetime
+
+from engine.domain.intents import Intent, IntentResult
+from engine.domain.outcome import Code, Problem, problem
+from engine.domain.triggers import Trigger
+from engine.ports.provider import DeviceBusyError, ProviderRefusal, ThrottledError
+from engine.ports.store import Resolution
+from engine.workflow.step import Advance, Context, Remember, Wait
+
+_ACCIDENTS = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+")  # ids and numbers differ between answers that mean the same
+
+
+def failed(
+    context: Context, fault: Problem, *, retry_at: datetime | None = None, resolved: tuple[Resolution, ...] = ()
+) -> Advance | Remember:
+    """Answer the commit for an attempt that did not succeed; the same problem twice in a row is one line of history."""
+    record = context.record
+    attempts = record.attempts + 1
+    due = retry_at or context.now + context.policy.backoff.wait(key=record.uid, attempt=attempts)
+    changes = {"attempts": attempts, "retry_at": due, "inputs": context.binding.inputs, "due_at": due}
+    if record.problem and alike(record.problem, fault):
+        return Remember(changes=changes, resolved=resolved)
+    return Advance(
+        trigger=Trigger.ATTEMPT_FAILED, note=fault.message, problem=fault, changes=changes, resolved=resolved
+    )
+
+
+def refused(context: Context, refusal: ProviderRefusal, resolved: tuple[Resolution, ...] = ()) -> Advance | Remember:
+    """Answer the commit for a refusal by the cloud, with the wait that it deserves."""
+    retry_at: datetime | None = None
+    if isinstance(refusal, ThrottledError) and refusal.retry_at and refusal.retry_at > context.now:
+        retry_at = refusal.retry_at
+    if isinstance(refusal, DeviceBusyError):
+        retry_at = context.now + context.policy.busy_retry
+    return failed(context, refusal.problem, retry_at=retry_at, resolved=resolved)
+
+
+def paused(context: Context) -> Wait | None:
+    """Answer the wait that is left after a failed attempt; None when it is over or the inputs changed since."""
+    record = context.record
+    if record.retry_at is None or record.retry_at <= context.now or record.inputs != context.binding.inputs:
+        return None
+    return Wait(until=record.retry_at)
+
+
+def timed_out(context: Context, waited_for: str) -> Advance:
+    """Answer the end of a creation that took too long; the last problem, if any, is the better explanation."""
+    span = context.deadline - context.record.created_at
+    text = f"machine {context.record.name}: {waited_for} within the creation timeout of {span}"
+    last = context.record.problem
+    fault = last or problem(Code.DEADLINE_EXCEEDED, f"{text}; look at the device's console and its userdata")
+    return Advance(trigger=Trigger.CREATION_TIMED_OUT, note=text, problem=fault)
+
+
+def alike(one: Problem, other: Problem) -> bool:
+    """Whether two problems are the same but for ids and numbers."""
+    return one.code == other.code and _ACCIDENTS.sub("#", one.message) == _ACCIDENTS.sub("#", other.message)
+
+
+def resolution(context: Context, intent: Intent, result: IntentResult, fault: Problem | None = None) -> Resolution:
+    """Answer the result of an intent as of now."""
+    return Resolution(intent_id=intent.intent_id, result=result, at=context.now, problem=fault)

@@ -1,0 +1,61 @@
+"""A purchase whose answer was lost: look for the device over the whole visibility window first."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from engine.domain.device import Device
+from engine.domain.intents import Intent, IntentResult
+from engine.domain.states import State
+from engine.domain.triggers import Trigger
+from engine.workflow.attempts import resolution
+from engine.workflow.step import Advance, Awaited, Context, Wait
+
+_NO_DATE = datetime.max.replace(tzinfo=UTC)
+
+
+def resolve(context: Context, order: Intent) -> Advance | Wait:
+    """Answer what became of the open order, or how long to go on looking."""
+    found = held(context)
+    if found:
+        return _bought(context, order, found)
+    window = context.policy.visibility_window
+    if context.listed_since(context.doubt_since + window.total_seconds()):
+        return Advance(
+            trigger=Trigger.ORDER_RESOLVED,
+            note=f"order {order.intent_id} never happened: complete lists over {window} show no device of it",
+            resolved=(resolution(context, order, IntentResult.NEVER_HAPPENED),),
+        )
+    left = timedelta(seconds=max(1.0, context.doubt_since + window.total_seconds() - context.monotonic))
+    return Wait(until=context.now + left, awaited=Awaited.NEXT_LIST)
+
+
+def held(context: Context) -> Sequence[Device]:
+    """Answer the devices of this Machine that the last list shows, the recorded one first, then the oldest first."""
+    kept = context.record.device_id
+    present = [device for device in context.own_devices if device.exists]
+    return sorted(present, key=lambda each: (each.device_id != kept, each.created_at or _NO_DATE, each.device_id))
+
+
+def _bought(context: Context, order: Intent, found: Sequence[Device]) -> Advance:
+    device = found[0]
+    leaving = context.record.state is State.DELETING
+    done = replace(resolution(context, order, IntentResult.DONE), device_id=device.device_id)
+    return Advance(
+        trigger=Trigger.ORDER_RESOLVED if leaving else Trigger.DEVICE_ADOPTED,
+        note=f"order {order.intent_id} did happen: device {device.device_id} carries the machine's tag",
+        changes=device_changes(context, device),
+        resolved=(done,),
+        device_id=device.device_id,
+    )
+
+
+def device_changes(context: Context, device: Device) -> dict[str, object]:
+    """Answer the changes of the record that make this device the machine's own."""
+    return {
+        "device_id": device.device_id,
+        "provider_id": device.provider_id,
+        "node_name": context.record.name if context.has_target else "",
+        "addresses": device.addresses,
+        "reservations_tried": (),
+    }

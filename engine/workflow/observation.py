@@ -1,0 +1,116 @@
+"""Everything that a step may look at, gathered in one place and at one instant."""
+
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from engine.clock import Clock
+from engine.domain.ids import DeviceId, MachineUid
+from engine.domain.intents import Intent, IntentKind
+from engine.domain.machine import MachineRecord
+from engine.domain.wanted import MachineObject
+from engine.ports.cluster import Cluster
+from engine.ports.store import Store
+from engine.workflow.binding import Binding, Bindings
+from engine.workflow.inventory import Inventory
+from engine.workflow.policy import Policy
+from engine.workflow.step import Context
+
+_NO_BINDING = Binding(inputs="no object")
+
+
+class Marks:
+    """Monotonic instants at which this process first knew something; a restart forgets them and waits longer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._marks: dict[Hashable, float] = {}
+
+    def first(self, key: Hashable) -> float:
+        """Answer when this was first asked, which is now if it never was."""
+        with self._lock:
+            return self._marks.setdefault(key, self._clock.monotonic())
+
+    def set(self, key: Hashable) -> None:
+        """Note that this happened now."""
+        with self._lock:
+            self._marks[key] = self._clock.monotonic()
+
+    def known(self, key: Hashable) -> float | None:
+        """Answer when this happened, None when this process does not know."""
+        with self._lock:
+            return self._marks.get(key)
+
+    def forget(self, *keys: Hashable) -> None:
+        """Drop marks that nobody needs any more."""
+        with self._lock:
+            for key in keys:
+                self._marks.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Gathers the context of a machine."""
+
+    clock: Clock
+    store: Store
+    cluster: Cluster
+    bindings: Bindings
+    inventory: Inventory
+    marks: Marks
+    policy: Policy
+    started: float
+
+    def observe(self, record: MachineRecord) -> Context:
+        """Answer what the caches, the boards and the store show of this machine now."""
+        machine = self.cluster.machine(record.uid)
+        binding = self._binding(record, machine)
+        account = binding.cloud.account if binding.cloud else None
+        open_order = self._open_order(record)
+        return Context(
+            record=record,
+            machine=machine,
+            absent_for=self._absence(record.uid, machine),
+            binding=binding,
+            snapshot=self.inventory.snapshot(account) if account else None,
+            list_problem=self.inventory.problem(account) if account else None,
+            node=self.cluster.node(name=record.node_name or record.name, device_suffix=record.device_id or ""),
+            has_target=self.cluster.has_target,
+            open_order=open_order,
+            doubt_since=self.marks.first(open_order.intent_id) if open_order else 0.0,
+            released_since=self._returns(record),
+            started=self.started,
+            now=self.clock.now(),
+            monotonic=self.clock.monotonic(),
+            policy=self.policy,
+        )
+
+    def _binding(self, record: MachineRecord, machine: MachineObject | None) -> Binding:
+        if machine is not None:
+            binding = self.bindings.of(machine)
+        elif record.class_name:
+            binding = self.bindings.of_class(record.class_name)
+        else:
+            return _NO_BINDING
+        if binding.cloud:
+            self.inventory.register(binding.cloud)
+        return binding
+
+    def _absence(self, uid: MachineUid, machine: MachineObject | None) -> timedelta:
+        key = ("absent", uid)
+        if machine is not None:
+            self.marks.forget(key)
+            return timedelta(0)
+        return timedelta(seconds=self.clock.monotonic() - self.marks.first(key))
+
+    def _open_order(self, record: MachineRecord) -> Intent | None:
+        if record.orders == 0 or record.device_id:
+            return None
+        intents = self.store.intents(record.uid)
+        return next((each for each in intents if each.kind is IntentKind.ORDER and each.unresolved), None)
+
+    def _returns(self, record: MachineRecord) -> dict[DeviceId, float]:
+        marked = {each.device_id: self.marks.known(("released", each.device_id)) for each in record.releases}
+        return {device_id: instant for device_id, instant in marked.items() if instant is not None}

@@ -1,0 +1,84 @@
+"""What every step with a device asks: whether it is still there, and whether there is one too many."""
+
+from datetime import timedelta
+
+from engine.domain.ids import DeviceId
+from engine.domain.intents import IntentResult
+from engine.domain.machine import Release
+from engine.domain.outcome import Code, problem
+from engine.domain.triggers import Trigger
+from engine.ports.provider import AccessDeniedError, DeviceNotFoundError, OutcomeUnknownError, ProviderRefusal
+from engine.ports.store import Resolution
+from engine.workflow.attempts import failed, resolution
+from engine.workflow.doubt import held
+from engine.workflow.step import Advance, Context, Effected, ExamineDevice, Outcome, ReleaseDevice, Remember, Wait
+
+_LOOK_AGAIN_AFTER = timedelta(minutes=1)  # a device that a list misses and a GET shows: the list lags, do not hammer
+
+
+def surplus(context: Context) -> ReleaseDevice | None:
+    """Answer the return of a second device of this Machine, if the list shows one that was not yet given back."""
+    record = context.record
+    for device in held(context):
+        if device.device_id != record.device_id and record.release_of(device.device_id) is None:
+            return ReleaseDevice(device_id=device.device_id)
+    return None
+
+
+def missing(context: Context) -> ExamineDevice | None:
+    """Answer a look at the recorded device when complete lists no longer show it; a list alone proves nothing."""
+    record = context.record
+    if context.snapshot is None or record.device_id is None:
+        return None
+    shown = context.device
+    if shown is not None and shown.exists:
+        return None
+    settled = context.now - record.place_since > context.policy.visibility_window
+    paused = record.retry_at is not None and record.retry_at > context.now
+    return ExamineDevice(device_id=record.device_id) if settled and not paused else None
+
+
+def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:
+    """Answer what a look at a missing device comes to.
+
+    A failed on-demand device is moved out of the account and answers 403; that the list works proves the credential.
+    """
+    record = context.record
+    proven = isinstance(outcome, DeviceNotFoundError)
+    moved_out = isinstance(outcome, AccessDeniedError) and context.list_problem is None
+    if proven or moved_out:
+        text = f"device {record.device_id} is gone from the cloud although nobody returned it"
+        fault = problem(Code.NOT_FOUND, f"{text}; delete the machine to have it replaced")
+        return Advance(trigger=Trigger.DEVICE_LOST, note=text, problem=fault, device_id=record.device_id)
+    later = context.now + _LOOK_AGAIN_AFTER
+    if isinstance(outcome, ProviderRefusal):
+        return failed(context, outcome.problem, retry_at=later)
+    return Remember(changes={"retry_at": later, "due_at": later, "inputs": context.binding.inputs})
+
+
+def surplus_released(context: Context, device_id: DeviceId, done: Effected) -> Advance | Remember:
+    """Answer what the return of a second device comes to."""
+    record, outcome = context.record, done.outcome
+    resolved = release_resolution(context, done)
+    if isinstance(outcome, ProviderRefusal) and not isinstance(outcome, DeviceNotFoundError):
+        later = context.now + context.policy.busy_retry
+        return failed(context, outcome.problem, retry_at=later, resolved=resolved)
+    release = Release(device_id=device_id, accepted_at=context.now)
+    return Advance(
+        trigger=Trigger.DUPLICATE_FOUND,
+        note=f"the cloud held a second device {device_id}; it was given back, {record.device_id} is kept",
+        changes={"releases": (*record.releases, release)},
+        resolved=resolved,
+        device_id=device_id,
+    )
+
+
+def release_resolution(context: Context, done: Effected) -> tuple[Resolution, ...]:
+    """Answer what became of an intended return: it is harmless to repeat, so a lost answer needs no search."""
+    if done.intent is None:
+        return ()
+    if not isinstance(done.outcome, ProviderRefusal) or isinstance(done.outcome, DeviceNotFoundError):
+        return (resolution(context, done.intent, IntentResult.DONE),)
+    unknown = isinstance(done.outcome, OutcomeUnknownError)
+    result = IntentResult.REPEATED if unknown else IntentResult.REFUSED
+    return (resolution(context, done.intent, result, done.outcome.problem),)

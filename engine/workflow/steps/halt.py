@@ -1,0 +1,49 @@
+"""Failed/halt: given up, with the reason; watch for a recovery, an operator's retry, or the end of the object."""
+
+from engine.domain.triggers import Trigger
+from engine.domain.wanted import RETRY_ANNOTATION
+from engine.workflow.step import Advance, Context, Decision, Effected, Wait
+
+
+class Halt:
+    """Do nothing by itself; a failed machine never buys."""
+
+    def decide(self, context: Context) -> Decision:
+        """Answer a recovery, an obeyed retry, the end of a life without a device, or the wait."""
+        return _vanished(context) or _retried(context) or _recovered(context) or Wait(until=None)
+
+    def absorb(self, context: Context, done: Effected) -> Decision:  # noqa: ARG002 - this step has no effects at the cloud
+        """Answer that nothing follows: this step has no effects at the cloud."""
+        return Wait(until=None)
+
+
+def _vanished(context: Context) -> Advance | None:
+    record = context.record
+    nothing_bought = record.device_id is None and context.open_order is None and not record.provider_id
+    long_gone = context.absent_for >= context.policy.object_lost_after
+    if context.machine is None and long_gone and nothing_bought:
+        return Advance(trigger=Trigger.FINALIZED, note="the Machine object is gone and nothing was bought for it")
+    return None
+
+
+def _retried(context: Context) -> Advance | None:
+    machine = context.machine
+    mark = machine.annotations.get(RETRY_ANNOTATION, "") if machine else ""
+    if not mark or mark == context.record.retry_mark:
+        return None
+    return Advance(
+        trigger=Trigger.RETRIED,
+        note=f"an operator asked for another try ({RETRY_ANNOTATION}={mark[:40]})",
+        changes={"retry_mark": mark, "created_at": context.now, "device_id": None, "provider_id": ""},
+    )
+
+
+def _recovered(context: Context) -> Advance | None:
+    node = context.node
+    if not context.has_target or node is None or not node.ready or context.record.device_id is None:
+        return None
+    return Advance(
+        trigger=Trigger.RECOVERED,
+        note=f"node {node.name} is Ready after all",
+        changes={"joined_at": context.now, "node_name": node.name, "conditions": node.conditions},
+    )

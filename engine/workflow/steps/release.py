@@ -1,0 +1,164 @@
+"""Deleting/release: give back everything that was bought for this Machine, and prove that it is gone.
+
+The proof is a 404 by id and absence from a complete list that began after the return was accepted; one alone is none.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from engine.domain.device import DeviceState
+from engine.domain.ids import DeviceId
+from engine.domain.machine import Release
+from engine.domain.outcome import Code, problem
+from engine.domain.triggers import Trigger
+from engine.ports.provider import AccessDeniedError, DeviceNotFoundError, ProviderRefusal
+from engine.workflow.attempts import failed, paused, refused
+from engine.workflow.doubt import resolve
+from engine.workflow.presence import release_resolution
+from engine.workflow.step import (
+    Advance,
+    Awaited,
+    Context,
+    Decision,
+    Effected,
+    ExamineDevice,
+    ReleaseDevice,
+    Remember,
+    Wait,
+)
+
+_LIST_LAGS = timedelta(seconds=5)  # a device that a list misses and a GET still shows is nearly gone
+
+
+class ReleaseDevices:
+    """Return every device of the machine, wherever its name is known from."""
+
+    def decide(self, context: Context) -> Decision:
+        """Answer the next device to return or to prove gone, the wait, or that nothing is left."""
+        if context.open_order:
+            return resolve(context, context.open_order)
+        targets = _targets(context)
+        if not targets and _never_bought(context):
+            return Advance(trigger=Trigger.DEVICE_GONE, note="nothing was bought for this machine")
+        if context.binding.cloud is None:
+            return paused(context) or _no_account(context)
+        return paused(context) or _unreleased(context, targets) or self._prove(context, targets)
+
+    def absorb(self, context: Context, done: Effected) -> Decision:
+        """Answer what the cloud's word about one device comes to."""
+        match done.effect:
+            case ReleaseDevice(device_id=device_id):
+                return _after_release(context, device_id, done)
+            case ExamineDevice(device_id=device_id):
+                return _after_look(context, device_id, done)
+            case _:
+                return Wait(until=context.now)
+
+    def _prove(self, context: Context, targets: list[DeviceId]) -> Decision:
+        since = max([context.released_since.get(each, context.started) for each in targets], default=context.started)
+        if not context.listed_since(since):
+            if context.list_problem:
+                return failed(context, context.list_problem)
+            return Wait(until=None, awaited=Awaited.NEXT_LIST)
+        shown = [each for each in targets if _shown(context, each)]
+        if shown:
+            return _lingering(context, shown)
+        unproven = [each for each in targets if _gone_at(context, each) is None]
+        if unproven:
+            return ExamineDevice(device_id=unproven[0])
+        return _window_left(context) or Advance(
+            trigger=Trigger.DEVICE_GONE,
+            note=f"the cloud holds no device of this machine: {', '.join(targets) or 'none was ever found'}",
+        )
+
+
+def _targets(context: Context) -> list[DeviceId]:
+    record, provider = context.record, context.binding.provider
+    named = context.machine.provider_id if context.machine else ""
+    from_spec = provider.device_id(named) if provider and named else None
+    found = [device.device_id for device in context.own_devices if device.exists]
+    ordered = [record.device_id, from_spec, *(release.device_id for release in record.releases), *found]
+    return list(dict.fromkeys(each for each in ordered if each))
+
+
+def _never_bought(context: Context) -> bool:
+    named = context.machine.provider_id if context.machine else ""
+    return context.record.orders == 0 and not context.record.taken_over and not named
+
+
+def _no_account(context: Context) -> Decision:
+    why = context.binding.fault.message if context.binding.fault else "the account is unknown"
+    text = f"the device cannot be returned: {why}"
+    return failed(context, problem(context.binding.fault.code if context.binding.fault else Code.INTERNAL, text))
+
+
+def _unreleased(context: Context, targets: list[DeviceId]) -> ReleaseDevice | None:
+    for each in targets:
+        release = context.record.release_of(each)
+        if release is None or release.accepted_at is None:
+            return ReleaseDevice(device_id=each)
+    return None
+
+
+def _shown(context: Context, device_id: DeviceId) -> bool:
+    device = context.snapshot.devices.get(device_id) if context.snapshot else None
+    return device is not None and device.exists
+
+
+def _gone_at(context: Context, device_id: DeviceId) -> object | None:
+    release = context.record.release_of(device_id)
+    return release.gone_at if release else None
+
+
+def _lingering(context: Context, shown: list[DeviceId]) -> Decision:
+    """A device that stays although its return was accepted is asked for again after a while."""
+    for each in shown:
+        release = context.record.release_of(each)
+        device = context.snapshot.devices[each] if context.snapshot else None
+        leaving = device is not None and device.state is DeviceState.RELEASING
+        overdue = release and release.accepted_at and release.accepted_at + context.policy.release_repeat < context.now
+        if overdue and not leaving:
+            return ReleaseDevice(device_id=each)
+    return Wait(until=context.now + context.policy.release_repeat, awaited=Awaited.CHANGE)
+
+
+def _window_left(context: Context) -> Wait | None:
+    """Somebody may have bought for this Machine just before we came: a young device may not be listed yet."""
+    window = context.policy.visibility_window.total_seconds()
+    unsure = context.record.taken_over and context.record.device_id is None
+    if not unsure or context.listed_since(context.started + window):
+        return None
+    left = timedelta(seconds=max(1.0, context.started + window - context.monotonic))
+    return Wait(until=context.now + left, awaited=Awaited.NEXT_LIST)
+
+
+def _after_release(context: Context, device_id: DeviceId, done: Effected) -> Decision:
+    resolved = release_resolution(context, done)
+    gone = isinstance(done.outcome, DeviceNotFoundError)
+    if isinstance(done.outcome, ProviderRefusal) and not gone:
+        return refused(context, done.outcome, resolved)
+    release = Release(device_id=device_id, accepted_at=context.now, gone_at=context.now if gone else None)
+    note = f"the cloud knows no device {device_id}" if gone else f"the cloud takes device {device_id} back"
+    return Advance(
+        trigger=Trigger.RELEASE_ACCEPTED,
+        note=note,
+        changes={"releases": _with(context, release)},
+        resolved=resolved,
+        device_id=device_id,
+    )
+
+
+def _after_look(context: Context, device_id: DeviceId, done: Effected) -> Decision:
+    """A 403 proves the device gone only beside a list that the same credential was just given."""
+    moved_out = isinstance(done.outcome, AccessDeniedError) and context.list_problem is None
+    if isinstance(done.outcome, DeviceNotFoundError) or moved_out:
+        known = context.record.release_of(device_id) or Release(device_id=device_id, accepted_at=context.now)
+        return Remember(changes={"releases": _with(context, replace(known, gone_at=context.now))})
+    if isinstance(done.outcome, ProviderRefusal):
+        return refused(context, done.outcome)
+    return Wait(until=context.now + _LIST_LAGS, awaited=Awaited.NEXT_LIST)
+
+
+def _with(context: Context, release: Release) -> tuple[Release, ...]:
+    others = [each for each in context.record.releases if each.device_id != release.device_id]
+    return (*others, release)
