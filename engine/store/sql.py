@@ -36,7 +36,7 @@ class SqlStore:
         row, first = mapping.machine_row(record), mapping.entry_row(entry)
 
         def work(connection: Connection) -> bool:
-            if connection.execute(self._upserts.admit, row).rowcount == 0:
+            if connection.execute(self._upserts.admit, row).one_or_none() is None:
                 return False
             connection.execute(statements.ADD_ENTRY, first)
             return True

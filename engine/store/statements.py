@@ -107,7 +107,7 @@ class Upserts:
     def __init__(self, dialect: str) -> None:
         """Build them for `sqlite` or `postgresql`."""
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
-        self.admit = insert(machines).on_conflict_do_nothing(index_elements=[_M.uid])
+        self.admit = insert(machines).on_conflict_do_nothing(index_elements=[_M.uid]).returning(_M.uid)
         self.hold = _hold(insert(reservations))
         self.see = _see(insert(devices))
         self.lease = _lease(insert(leases))

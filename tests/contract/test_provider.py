@@ -1,0 +1,110 @@
+"""The provider contract on Equinix Metal: in process under a virtual clock, and over HTTP."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from engine.clock import Clock, SystemClock
+from engine.providers.equinix.api import EquinixSettings, Transport
+from engine.providers.equinix.provider import EquinixMetal
+from engine.providers.pace import PaceSettings
+from engine.simulators.clock import VirtualClock
+from engine.simulators.http import HttpServer
+from engine.simulators.metal import (
+    PROJECT_ID,
+    FaultKind,
+    FaultRule,
+    KeySettings,
+    MetalSettings,
+    MetalSimulator,
+    Operation,
+    ReservationSettings,
+    SimulatorAdapter,
+)
+from engine.simulators.seed import Seed
+from tests.contract.provider_contract import TOKEN_CANARY, ProviderContract, Stage, Trouble
+
+PLAN, METRO = "c3.small.x86", "da"
+
+FAULTS = {
+    Trouble.SOLD_OUT: FaultRule(kind=FaultKind.NO_CAPACITY),
+    Trouble.LOST_BEFORE: FaultRule(kind=FaultKind.LOST_BEFORE),
+    Trouble.LOST_AFTER: FaultRule(kind=FaultKind.LOST_AFTER),
+    Trouble.FAILED_AFTER: FaultRule(kind=FaultKind.OH_SNAP_AFTER),
+    Trouble.GATEWAY_DOWN: FaultRule(kind=FaultKind.BAD_GATEWAY),
+    Trouble.KEY_REFUSED: FaultRule(kind=FaultKind.UNAUTHORIZED),
+    Trouble.RIGHTS_LOST: FaultRule(kind=FaultKind.FORBIDDEN),
+    Trouble.THROTTLED: FaultRule(kind=FaultKind.THROTTLED),
+    Trouble.LATER_PAGES_FAIL: FaultRule(kind=FaultKind.LIST_PAGE_ERROR, operation=Operation.LIST),
+    Trouble.NO_ANSWER_IN_TIME: FaultRule(kind=FaultKind.LATENCY, seconds=2),
+    Trouble.BUILD_FAILS: FaultRule(kind=FaultKind.FAIL_AND_STAY),
+}
+
+
+@pytest.fixture
+def metal_clock() -> VirtualClock:
+    """The clock by which devices live."""
+    return VirtualClock()
+
+
+@pytest.fixture
+def simulator(metal_clock: VirtualClock) -> MetalSimulator:
+    """A cloud with one key and one reservation."""
+    settings = MetalSettings(
+        keys=(KeySettings(token=TOKEN_CANARY, projects=(PROJECT_ID,)),),
+        reservations=(ReservationSettings(plan=PLAN, metro=METRO, count=1),),
+    )
+    return MetalSimulator(clock=metal_clock, seed=Seed(1), settings=settings)
+
+
+@pytest.fixture(params=["in process", "over http"])
+def stage(request: pytest.FixtureRequest, simulator: MetalSimulator, metal_clock: VirtualClock) -> Iterator[Stage]:
+    """The adapter before the simulated cloud."""
+    if request.param == "in process":
+        transport = SimulatorAdapter(simulator.handle, clock=metal_clock)
+        yield _stage(_provider(metal_clock, "https://metal.example/metal/v1", transport), simulator, metal_clock)
+        return
+    with HttpServer(simulator.handle, clock=SystemClock()) as server:
+        provider = _provider(SystemClock(), f"{server.url}/metal/v1", None)
+        yield _stage(provider, simulator, metal_clock)
+        provider.close()
+
+
+def _provider(clock: Clock, base_url: str, transport: Transport | None) -> EquinixMetal:
+    settings = EquinixSettings(
+        base_url=base_url,
+        call_seconds=0.5,
+        page_size=5,
+        pace=PaceSettings(calls_per_second=1_000, burst=1_000),
+    )
+    return EquinixMetal(clock=clock, settings=settings, transport=transport)
+
+
+def _stage(provider: EquinixMetal, simulator: MetalSimulator, clock: VirtualClock) -> Stage:
+    return Stage(
+        provider=provider,
+        spec={
+            "projectID": PROJECT_ID,
+            "metro": METRO,
+            "machineType": PLAN,
+            "billingCycle": "hourly",
+            "OS": "ubuntu_22_04",
+            "tags": ["kubernetes.io/cluster/shoot-a", "kubernetes.io/role/node"],
+        },
+        secret={"apiToken": f"{TOKEN_CANARY}\n".encode(), "userData": b"#cloud-config\n"},
+        trouble=lambda trouble: simulator.faults.replace([FAULTS[trouble]]),
+        calm=simulator.faults.replace,
+        build=lambda: _pass(clock, timedelta(minutes=10)),
+        wipe=lambda: _pass(clock, timedelta(minutes=10)),
+        bought=lambda: len(simulator.history()),
+        reservation=next(iter(simulator._catalog.reservations)),
+    )
+
+
+def _pass(clock: VirtualClock, span: timedelta) -> None:
+    clock.advance(span)
+
+
+class TestEquinixMetal(ProviderContract):
+    """Every promise of the port, kept by Equinix Metal."""
