@@ -133,7 +133,7 @@ def _check_strings(kind: Kind, metadata: Json, field: str) -> None:
 def _without_nothing(body: Json) -> Json:
     """Drop the empty parts of metadata that Go programs send as null and the server never shows."""
     metadata = body["metadata"]
-    for field in [field for field, value in metadata.items() if value is None or value in ({}, [])]:
+    for field in [field for field, value in metadata.items() if value is None or value in ({}, [], "")]:
         del metadata[field]
     return body
 

@@ -10,6 +10,7 @@ import yaml
 
 from engine.simulators.http import HttpRequest, HttpResponse
 from engine.simulators.kube.errors import StatusError, bad_request, not_acceptable, unsupported_media_type
+from engine.simulators.kube.protobuf import PROTOBUF_TYPE, object_of
 
 _ACCEPTED = "application/json, application/yaml"
 _JSON_TYPES = frozenset({"application/json", "application/*", "*/*", ""})
@@ -60,6 +61,8 @@ def body_of(request: HttpRequest) -> Any:
     media = media_type(request)
     if media in _YAML_TYPES:
         return _from_yaml(request.body)
+    if media == PROTOBUF_TYPE:
+        return object_of(request.body)
     if media.endswith("json") or media in _JSON_TYPES:
         try:
             return msgspec.json.decode(request.body)
