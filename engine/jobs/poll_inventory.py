@@ -110,7 +110,7 @@ class PollInventory:
         beat.due = beat.last + beat.interval
 
     def _keep(self, snapshot: Snapshot, changed: Sequence[Device], vanished: Sequence[DeviceId]) -> None:
-        """Record what was seen; the lists themselves are the truth, so a database that is away costs only the record."""
+        """Record what was seen; the list is the truth, so a database that is away costs only the record."""
         at = snapshot.finished_at
         owners = {device.device_id: owner for owner, held in snapshot.by_owner.items() for device in held}
         seen = [self._observed(snapshot, device, owners, at) for device in changed]

@@ -17,8 +17,8 @@ def ours(machine: MachineObject) -> bool:
 def admission(machine: MachineObject, now: datetime) -> tuple[MachineRecord, HistoryEntry]:
     """Answer the first record and the first line of history of a Machine that nobody recorded yet.
 
-    A Machine that carries our finalizer, a providerID or a status had a controller before: it is taken over, and nothing
-    is bought for it before the cloud's lists had time to show what was bought already.
+    A Machine that carries our finalizer, a providerID or a status had a controller before: it is taken over, and
+    nothing is bought for it before the lists had time to show what was bought already.
     """
     taken_over = MACHINE_FINALIZER in machine.finalizers or bool(machine.provider_id) or machine.status is not None
     record = MachineRecord(

@@ -58,7 +58,7 @@ class Validate:
             return _adopt(context, device)
         return _window_left(context) or Advance(
             trigger=Trigger.VALIDATED,
-            note=f"the order is valid and the cloud holds no device of it: {_told(cloud)}",
+            note=f"the order is valid and the cloud holds no device of it: {_told(cloud)}{_warned(context)}",
             changes={"class_name": machine.class_name},
         )
 
@@ -134,3 +134,10 @@ def _window_left(context: Context) -> Wait | None:
 
 def _told(cloud: Cloud) -> str:
     return ", ".join(f"{key} {value}" for key, value in cloud.summary.items())
+
+
+def _warned(context: Context) -> str:
+    provider, found = context.binding.provider, context.binding.class_object
+    if provider is None or found is None or found.provider_spec is None:
+        return ""
+    return "".join(f"; warning: {each}" for each in provider.warnings(found.provider_spec))

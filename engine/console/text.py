@@ -1,0 +1,159 @@
+"""Machines, their stories and their devices as tables for people, and as plain values for programs."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from engine.domain.intents import Intent
+from engine.domain.machine import HistoryEntry, MachineRecord
+from engine.domain.states import Place, State
+
+_COLOURS = {
+    State.PENDING: "yellow",
+    State.PROVISIONING: "cyan",
+    State.ACTIVE: "green",
+    State.FAILED: "red",
+    State.DELETING: "magenta",
+    State.DELETED: "dim",
+}
+
+
+def machines_table(records: Sequence[MachineRecord], now: datetime) -> Table:
+    """Answer one row per machine, with the reason where something does not go well."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("NAME", "STATE", "STEP", "AGE", "DEVICE", "NODE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for record in records:
+        table.add_row(
+            record.name,
+            Text(record.state, style=_COLOURS[record.state]),
+            record.place.step,
+            age(now - record.created_at),
+            (record.device_id or "")[:8],
+            record.node_name if record.joined_at else "",
+            record.problem.message if record.problem else "",
+        )
+    return table
+
+
+def history_table(entries: Sequence[HistoryEntry]) -> Table:
+    """Answer one row per line of history, the oldest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("#", "WHEN", "WHAT", "STATE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("STORY", overflow="fold")
+    for entry in entries:
+        story = entry.note
+        if entry.problem and entry.problem.message not in story:
+            story = f"{story} ({entry.problem.code}: {entry.problem.message})"
+        colour = _COLOURS[entry.target.state]
+        when = entry.at.strftime("%Y-%m-%d %H:%M:%S.") + f"{entry.at.microsecond // 1000:03d}"
+        table.add_row(str(entry.version), when, entry.trigger, Text(str(entry.target), style=colour), story)
+    return table
+
+
+def intents_table(intents: Sequence[Intent]) -> Table:
+    """Answer one row per thing that was meant to be done at the cloud, and what became of it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("WHEN", "INTENT", "RESULT", "DEVICE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("DETAILS", overflow="fold")
+    for intent in intents:
+        details = ", ".join(f"{key} {value}" for key, value in intent.details.items())
+        why = intent.problem.message if intent.problem else details
+        result = intent.result.value if intent.result else "unresolved"
+        when = intent.written_at.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(when, intent.kind.value, result, (intent.device_id or "")[:8], why)
+    return table
+
+
+def machine_lines(record: MachineRecord, now: datetime) -> list[tuple[str, str]]:
+    """Answer what is known of one machine, as names and values for people."""
+    facts = [
+        ("machine", f"{record.namespace}/{record.name}"),
+        ("uid", record.uid),
+        ("state", f"{record.state} ({record.place.step}), for {age(now - record.place_since)}"),
+        ("class", record.class_name),
+        ("device", record.device_id or ""),
+        ("providerID", record.provider_id),
+        ("node", record.node_name),
+        ("created", f"{record.created_at:%Y-%m-%d %H:%M:%S} ({age(now - record.created_at)} ago)"),
+        ("problem", f"{record.problem.code}: {record.problem.message}" if record.problem else ""),
+        ("next try", f"{record.retry_at:%Y-%m-%d %H:%M:%S}" if record.retry_at else ""),
+        ("returned", ", ".join(each.device_id for each in record.releases if each.gone_at)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def machine_values(record: MachineRecord) -> dict[str, Any]:
+    """Answer one machine for programs."""
+    return {
+        "uid": record.uid,
+        "namespace": record.namespace,
+        "name": record.name,
+        "state": record.state.value,
+        "step": record.place.step.value,
+        "version": record.version,
+        "class": record.class_name,
+        "deviceID": record.device_id,
+        "providerID": record.provider_id,
+        "node": record.node_name,
+        "createdAt": _instant(record.created_at),
+        "joinedAt": _instant(record.joined_at),
+        "retryAt": _instant(record.retry_at),
+        "problem": {"code": record.problem.code.value, "message": record.problem.message} if record.problem else None,
+    }
+
+
+def entry_values(entry: HistoryEntry) -> dict[str, Any]:
+    """Answer one line of history for programs."""
+    return {
+        "uid": entry.uid,
+        "version": entry.version,
+        "at": _instant(entry.at),
+        "trigger": entry.trigger,
+        "from": _place(entry.source),
+        "to": _place(entry.target),
+        "note": entry.note,
+        "actor": entry.actor,
+        "deviceID": entry.device_id,
+        "intentID": entry.intent_id,
+        "problem": {"code": entry.problem.code.value, "message": entry.problem.message} if entry.problem else None,
+    }
+
+
+def intent_values(intent: Intent) -> dict[str, Any]:
+    """Answer one intent for programs."""
+    return {
+        "id": intent.intent_id,
+        "kind": intent.kind.value,
+        "writtenAt": _instant(intent.written_at),
+        "result": intent.result.value if intent.result else None,
+        "resolvedAt": _instant(intent.resolved_at),
+        "deviceID": intent.device_id,
+        "reservationID": intent.reservation_id,
+        "details": dict(intent.details),
+    }
+
+
+def age(span: timedelta) -> str:
+    """Answer a span as kubectl shows ages: `45s`, `12m`, `3h20m`, `5d`."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 120:
+        return f"{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 180:
+        return f"{minutes}m"
+    return f"{hours}h{minutes % 60}m" if hours < 48 else f"{days}d"
+
+
+def _instant(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _place(place: Place | None) -> str | None:
+    return str(place) if place else None
