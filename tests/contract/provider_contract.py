@@ -61,11 +61,11 @@ class Stage:
     spec: Mapping[str, Any]
     secret: Mapping[str, bytes]
     trouble: Callable[[Trouble], None]
-    calm: Callable[[], None]
+    calm: Callable[[], object]
     """End all troubles."""
-    build: Callable[[], None]
+    build: Callable[[], object]
     """Let so much time pass that ordered devices are up."""
-    wipe: Callable[[], None]
+    wipe: Callable[[], object]
     """Let so much time pass that released devices are gone."""
     bought: Callable[[], int]
     """How many devices were ever bought."""

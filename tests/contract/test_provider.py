@@ -1,5 +1,6 @@
 """The provider contract on Equinix Metal: in process under a virtual clock, and over HTTP."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from engine.providers.equinix.api import EquinixSettings, Transport
 from engine.providers.equinix.provider import EquinixMetal
 from engine.providers.pace import PaceSettings
 from engine.simulators.clock import VirtualClock
-from engine.simulators.http import HttpServer
+from engine.simulators.http import HttpRequest, HttpResponse, HttpServer
 from engine.simulators.metal import (
     PROJECT_ID,
     FaultKind,
@@ -58,17 +59,39 @@ def simulator(metal_clock: VirtualClock) -> MetalSimulator:
     return MetalSimulator(clock=metal_clock, seed=Seed(1), settings=settings)
 
 
+class Address:
+    """A loopback address at which one simulator after the other is served; a server takes long to stop."""
+
+    def __init__(self) -> None:
+        self.simulator: MetalSimulator | None = None
+        self.server = HttpServer(self._handle, clock=SystemClock())
+
+    def _handle(self, request: HttpRequest) -> HttpResponse:
+        assert self.simulator
+        return self.simulator.handle(request)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[Address]:
+    """An address that is served for all tests of this file."""
+    address = Address()
+    with address.server:
+        yield address
+
+
 @pytest.fixture(params=["in process", "over http"])
-def stage(request: pytest.FixtureRequest, simulator: MetalSimulator, metal_clock: VirtualClock) -> Iterator[Stage]:
+def stage(
+    request: pytest.FixtureRequest, simulator: MetalSimulator, metal_clock: VirtualClock, address: Address
+) -> Iterator[Stage]:
     """The adapter before the simulated cloud."""
     if request.param == "in process":
         transport = SimulatorAdapter(simulator.handle, clock=metal_clock)
         yield _stage(_provider(metal_clock, "https://metal.example/metal/v1", transport), simulator, metal_clock)
         return
-    with HttpServer(simulator.handle, clock=SystemClock()) as server:
-        provider = _provider(SystemClock(), f"{server.url}/metal/v1", None)
-        yield _stage(provider, simulator, metal_clock)
-        provider.close()
+    address.simulator = simulator
+    provider = _provider(SystemClock(), f"{address.server.url}/metal/v1", None)
+    yield _stage(provider, simulator, metal_clock)
+    provider.close()
 
 
 def _provider(clock: Clock, base_url: str, transport: Transport | None) -> EquinixMetal:
@@ -95,15 +118,22 @@ def _stage(provider: EquinixMetal, simulator: MetalSimulator, clock: VirtualCloc
         secret={"apiToken": f"{TOKEN_CANARY}\n".encode(), "userData": b"#cloud-config\n"},
         trouble=lambda trouble: simulator.faults.replace([FAULTS[trouble]]),
         calm=simulator.faults.replace,
-        build=lambda: _pass(clock, timedelta(minutes=10)),
-        wipe=lambda: _pass(clock, timedelta(minutes=10)),
+        build=lambda: clock.advance(timedelta(minutes=10)),
+        wipe=lambda: clock.advance(timedelta(minutes=10)),
         bought=lambda: len(simulator.history()),
-        reservation=next(iter(simulator._catalog.reservations)),
+        reservation=_reservation(simulator),
     )
 
 
-def _pass(clock: VirtualClock, span: timedelta) -> None:
-    clock.advance(span)
+def _reservation(simulator: MetalSimulator) -> str:
+    request = HttpRequest(
+        method="GET",
+        path=f"/metal/v1/projects/{PROJECT_ID}/hardware-reservations",
+        headers={"x-auth-token": TOKEN_CANARY},
+    )
+    body = simulator.handle(request).body
+    assert isinstance(body, bytes)
+    return str(json.loads(body)["hardware_reservations"][0]["id"])
 
 
 class TestEquinixMetal(ProviderContract):
