@@ -152,7 +152,7 @@ def faults_in(source: Source) -> list[str]:
 
 
 def _own_lines(function: Function) -> int:
-    """Count the lines of a function without those of the functions that are defined inside it: each has its own limit."""
+    """Count the lines of a function without those of functions inside it: each has its own limit."""
     nested = [node for node in ast.walk(function) if isinstance(node, Function) and node is not function]
     inner = {line for node in nested for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     return len(set(range(function.lineno, (function.end_lineno or function.lineno) + 1)) - inner)
