@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from engine.clock import Clock
 from engine.domain.device import Device
@@ -40,19 +41,31 @@ class _Beat:
     due: float = 0.0
     interval: float = 0.0
     last: float = -1e9
+    polling: bool = False
 
 
 class PollInventory:
-    """Lists every account when its time has come, and tells the machines what changed."""
+    """Lists every account when its time has come, and tells the machines what changed.
+
+    `spawn` runs a list beside the others, so that an account that answers slowly delays nobody else's.
+    """
 
     def __init__(
-        self, *, clock: Clock, store: Store, inventory: Inventory, wake: Callable[[MachineUid], None], cadence: Cadence
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        inventory: Inventory,
+        wake: Callable[[MachineUid], None],
+        cadence: Cadence,
+        spawn: Callable[[Callable[[], None]], object],
     ) -> None:
         self._clock = clock
         self._store = store
         self._inventory = inventory
         self._wake = wake
         self._cadence = cadence
+        self._spawn = spawn
         self._beats: dict[AccountKey, _Beat] = {}
 
     def turn(self) -> None:
@@ -60,8 +73,9 @@ class PollInventory:
         clouds = self._inventory.clouds()
         for cloud in clouds:
             beat = self._beats.setdefault(cloud.account, _Beat())
-            if self._clock.monotonic() >= self._due(cloud.account, beat):
-                self._poll(cloud, beat)
+            if not beat.polling and self._clock.monotonic() >= self._due(cloud.account, beat):
+                beat.polling = True
+                self._spawn(partial(self._poll, cloud, beat))
         known = {cloud.account for cloud in clouds}
         self._beats = {key: beat for key, beat in self._beats.items() if key in known}
 
@@ -78,6 +92,12 @@ class PollInventory:
         return max(self._cadence.fastest.total_seconds(), rows / self._cadence.devices_per_second)
 
     def _poll(self, cloud: Cloud, beat: _Beat) -> None:
+        try:
+            self._list(cloud, beat)
+        finally:
+            beat.polling = False
+
+    def _list(self, cloud: Cloud, beat: _Beat) -> None:
         started = beat.last = self._clock.monotonic()
         try:
             devices = cloud.inventory()
