@@ -2,7 +2,8 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.store_contract")
+for part in ("", "_history", "_ledger"):
+    pytest.register_assert_rewrite(f"tests.contract.store{part}_contract")
 
 from tests.contract.stores import (  # noqa: E402 - after the line above, which must come first
     empty_postgres_url,

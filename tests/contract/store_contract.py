@@ -2,19 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from engine.domain.ids import AccountKey, DeviceId, IntentId, MachineUid
-from engine.domain.intents import IntentKind, IntentResult
-from engine.domain.machine import MachineFilter
-from engine.domain.outcome import Code, Problem
-from engine.domain.states import ACTIVE_HEALTHY, DELETED_REST, PROVISIONING_ORDER, State
-from engine.errors import LostClaimError, StoreError
-from engine.ports.store import Claim, Commit, HistoryFilter, Resolution, Store
+from engine.domain.ids import DeviceId, MachineUid
+from engine.domain.states import ACTIVE_HEALTHY
+from engine.errors import LostClaimError
+from engine.ports.store import Claim, Commit, HistoryFilter, Store
+from tests.contract.store_history_contract import HistoryContract
+from tests.contract.store_ledger_contract import LedgerContract
 from tests.contract.store_records import (
-    ACCOUNT,
     SECOND,
     SPAN,
     START,
@@ -26,8 +23,6 @@ from tests.contract.store_records import (
     intent,
     machine,
     moved,
-    observed,
-    versions,
 )
 
 
@@ -255,256 +250,6 @@ class MachineContract:
             claims = [claim for claim in pool.map(ask, range(80)) if claim]
 
         assert sorted(claim.record.uid for claim in claims) == [f"uid-{number}" for number in range(10)]
-
-
-class HistoryContract:
-    """Histories, intents, finding, pruning."""
-
-    def test_machines_are_found_by_place_and_name(self, store: Store) -> None:
-        """Filters narrow; the order is namespace, name, and the newest life last, byte by byte."""
-        admitted(store, 1, name="b", admitted_at=START + SECOND)
-        admitted(store, 2, name="b")
-        admitted(store, 3, name="B")
-        admitted(store, 4, name="a-1")
-        admitted(store, 5, name="a", namespace="other")
-        finished(store, 6)
-
-        def uids(wanted: MachineFilter) -> str:
-            return " ".join(record.uid.removeprefix("uid-") for record in store.find(wanted))
-
-        assert uids(MachineFilter()) == "5 3 4 2 1 6"
-        assert uids(MachineFilter(namespace="shoot", name="b")) == "2 1"
-        assert uids(MachineFilter(states=frozenset({State.DELETED, State.FAILED}))) == "6"
-        assert uids(MachineFilter(unfinished_only=True)) == "5 3 4 2 1"
-
-    def test_history_is_filtered(self, store: Store) -> None:
-        """A window begins with its first instant and ends before its last; triggers and limits narrow further."""
-        for number in (1, 2):
-            admitted(store, number)
-            claim = claimed(store, number)
-            store.commit(claim=claim, commit=moved(claim, at=START + number * SECOND), span=SPAN, now=START)
-
-        def found(wanted: HistoryFilter) -> list[tuple[str, int]]:
-            return versions(store.history(wanted))
-
-        assert found(HistoryFilter()) == [("uid-1", 1), ("uid-2", 1), ("uid-1", 2), ("uid-2", 2)]
-        assert found(HistoryFilter(limit=1)) == [("uid-2", 2)]
-        assert found(HistoryFilter(since=START + SECOND)) == [("uid-1", 2), ("uid-2", 2)]
-        assert found(HistoryFilter(since=START + SECOND, until=START + 2 * SECOND)) == [("uid-1", 2)]
-        assert found(HistoryFilter(triggers=frozenset({"admitted"}))) == [("uid-1", 1), ("uid-2", 1)]
-        both = frozenset({"admitted", "validated", "node-joined"})
-        assert found(HistoryFilter(triggers=both, limit=3)) == [("uid-2", 1), ("uid-1", 2), ("uid-2", 2)]
-        assert found(HistoryFilter(uid=MachineUid("uid-1"), triggers=both)) == [("uid-1", 1), ("uid-1", 2)]
-        assert found(HistoryFilter(uid=MachineUid("uid-1"), limit=1)) == [("uid-1", 2)]
-
-    def test_history_keeps_its_order_when_clocks_disagree(self, store: Store) -> None:
-        """An entry with an earlier instant than its predecessor still comes after it."""
-        admitted(store, 1)
-        admitted(store, 2)
-        claim = claimed(store, 1)
-        store.commit(claim=claim, commit=moved(claim, at=START - SPAN), span=SPAN, now=START)
-
-        assert versions(store.history(HistoryFilter())) == [("uid-1", 1), ("uid-1", 2), ("uid-2", 1)]
-        assert versions(store.history(HistoryFilter(uid=claim.record.uid))) == [("uid-1", 1), ("uid-1", 2)]
-
-    def test_intent_is_resolved_once(self, store: Store) -> None:
-        """The first result stays; what the intent knew and the result does not say stays too."""
-        uid = admitted(store).uid
-        claim = claimed(store)
-        order, back = intent(uid), intent(uid, 2, kind=IntentKind.RELEASE, device_id=DeviceId("old"))
-        claim = store.commit(claim=claim, commit=moved(claim, opened=[order, back]), span=SPAN, now=START)
-        trouble = Problem(code=Code.UNAVAILABLE, message="gone")
-        results = [
-            Resolution(intent_id=order.intent_id, result=IntentResult.DONE, at=START, device_id=DeviceId("new")),
-            Resolution(intent_id=back.intent_id, result=IntentResult.REFUSED, at=START, problem=trouble),
-            Resolution(intent_id=order.intent_id, result=IntentResult.REFUSED, at=START + SECOND),
-            Resolution(intent_id=IntentId("unknown"), result=IntentResult.DONE, at=START),
-        ]
-
-        claim = store.commit(claim=claim, commit=moved(claim, resolved=results), span=SPAN, now=START)
-        store.commit(claim=claim, commit=moved(claim, resolved=results[2:]), span=SPAN, now=START)
-
-        done = replace(order, result=IntentResult.DONE, resolved_at=START, device_id=DeviceId("new"))
-        refused = replace(back, result=IntentResult.REFUSED, resolved_at=START, problem=trouble)
-        assert list(store.intents(uid)) == [done, refused]
-
-    def test_intents_come_in_the_order_of_writing(self, store: Store) -> None:
-        """The tenth order comes after the ninth, also when no time passed between them."""
-        uid = admitted(store).uid
-        claim = claimed(store)
-        for number in range(1, 12):
-            claim = store.commit(claim=claim, commit=moved(claim, opened=[intent(uid, number)]), span=SPAN, now=START)
-
-        assert [found.intent_id for found in store.intents(uid)] == [f"{uid}/order/{n}" for n in range(1, 12)]
-
-    def test_known_intent_is_not_opened_again(self, store: Store) -> None:
-        """An intent that exists is refused with the whole commit."""
-        uid = admitted(store).uid
-        claim = claimed(store)
-        claim = store.commit(claim=claim, commit=moved(claim, opened=[intent(uid)]), span=SPAN, now=START)
-
-        with pytest.raises(StoreError):
-            store.commit(claim=claim, commit=moved(claim, opened=[intent(uid)]), span=SPAN, now=START)
-
-        assert store.get(uid) == claim.record
-        assert len(store.intents(uid)) == 1
-
-    def test_prune_forgets_old_finished_machines(self, store: Store) -> None:
-        """The machines that ended first go first, with all that is kept of them; unfinished ones stay for ever."""
-        for number in range(1, 5):
-            finished(store, number, at=START + number * SECOND)
-        alive = admitted(store, 9, place_since=START - SPAN)
-        before = START + 4 * SECOND
-
-        assert store.prune(before=before, limit=2) == 2
-        assert [record.uid for record in store.find(MachineFilter())] == ["uid-3", "uid-4", alive.uid]
-        assert store.prune(before=before, limit=10) == 1
-        assert versions(store.history(HistoryFilter())) == [("uid-4", 1), (alive.uid, 1), ("uid-4", 2)]
-        assert store.prune(before=before, limit=10) == 0
-
-    def test_prune_forgets_more_than_one_batch(self, store: Store) -> None:
-        """A limit above the size of a transaction is reached by several."""
-        for number in range(120):
-            finished(store, number)
-
-        assert store.prune(before=START + SECOND, limit=110) == 110
-        assert len(store.find(MachineFilter())) == 10
-
-    def test_pruned_machine_is_lost_to_its_claimant(self, store: Store) -> None:
-        """A claim on a machine that was forgotten is lost, and its release is no error."""
-        admitted(store)
-        claim = claimed(store)
-        over = store.commit(claim=claim, commit=moved(claim, DELETED_REST), span=SPAN, now=START)
-        store.prune(before=START + SECOND, limit=1)
-
-        with pytest.raises(LostClaimError):
-            store.commit(claim=over, commit=moved(over, PROVISIONING_ORDER), span=SPAN, now=START)
-        store.release(claim=over, due_at=START)
-
-        assert store.get(claim.record.uid) is None
-
-
-class LedgerContract:
-    """Reservations, devices, leases."""
-
-    def test_reservation_is_held_by_one(self, store: Store) -> None:
-        """The first free one in the wanted order is given; a repetition answers the same one."""
-        a, b = MachineUid("a"), MachineUid("b")
-
-        def hold(uid: MachineUid, *wanted: str) -> str | None:
-            return store.hold_reservation(uid=uid, wanted=wanted, now=START, cooldown=SPAN)
-
-        assert hold(a, "r-2", "r-1") == "r-2"
-        assert hold(b, "r-2", "r-1") == "r-1"
-        assert hold(a, "r-1", "r-2") == "r-2"
-        assert hold(a, "r-0", "r-2") == "r-2"
-        assert hold(MachineUid("c"), "r-1", "r-2") is None
-        assert hold(MachineUid("c")) is None
-        assert [(held.reservation_id, held.uid) for held in store.reservations()] == [("r-1", b), ("r-2", a)]
-
-    def test_freed_reservation_cools_down(self, store: Store) -> None:
-        """For the cooldown nobody gets it, its last user included; then anybody does."""
-        a, b = MachineUid("a"), MachineUid("b")
-        store.hold_reservation(uid=a, wanted=["r"], now=START, cooldown=SPAN)
-        store.free_reservation(uid=b, reservation_id="r", now=START)
-        assert store.reservations()[0].freed_at is None
-
-        store.free_reservation(uid=a, reservation_id="r", now=START)
-        store.free_reservation(uid=a, reservation_id="r", now=START + SECOND)
-
-        assert store.reservations()[0].freed_at == START
-        for uid in (a, b):
-            assert store.hold_reservation(uid=uid, wanted=["r"], now=START + SPAN - SECOND, cooldown=SPAN) is None
-        assert store.hold_reservation(uid=b, wanted=["r"], now=START + SPAN, cooldown=SPAN) == "r"
-        assert (store.reservations()[0].held_at, store.reservations()[0].freed_at) == (START + SPAN, None)
-
-    def test_reservations_are_given_once_under_contention(self, store: Store) -> None:
-        """Many machines that want the same reservations in different orders each get another one."""
-        names = [f"r-{number}" for number in range(12)]
-
-        def hold(number: int) -> str | None:
-            wanted = names[number:] + names[:number]
-            wanted = wanted[::-1] if number % 2 else wanted
-            return store.hold_reservation(uid=MachineUid(f"m-{number}"), wanted=wanted, now=START, cooldown=SPAN)
-
-        with ThreadPoolExecutor(6) as pool:
-            held = list(pool.map(hold, range(12)))
-
-        assert sorted(name for name in held if name) == sorted(names)
-
-    def test_device_keeps_its_first_sight(self, store: Store) -> None:
-        """A device that is seen again shows its new state and its old first sight."""
-        later = START + SPAN
-        store.record_devices(account=ACCOUNT, seen=[observed(1), observed(2)], gone=[], at=START)
-        changed = observed(1, at=later)
-        changed = replace(changed, device=replace(changed.device, state_text="off", tags=()), uid=None)
-
-        store.record_devices(account=ACCOUNT, seen=[changed, observed(3, at=later)], gone=[], at=later)
-
-        assert list(store.devices()) == [
-            replace(changed, first_seen_at=START),
-            observed(2),
-            observed(3, at=later),
-        ]
-
-    def test_vanished_device_is_marked(self, store: Store) -> None:
-        """A device is gone from the first time that it was missed, and back when it is seen again."""
-        store.record_devices(account=ACCOUNT, seen=[observed(1), observed(2)], gone=[], at=START)
-        missing = [DeviceId("device-1"), DeviceId("never-seen")]
-
-        for at in (START + SECOND, START + SPAN):
-            store.record_devices(account=ACCOUNT, seen=[], gone=missing, at=at)
-        assert [known.gone_at for known in store.devices()] == [START + SECOND, None]
-
-        store.record_devices(account=ACCOUNT, seen=[observed(1, at=START + SPAN)], gone=[], at=START + SPAN)
-        assert [known.gone_at for known in store.devices()] == [None, None]
-
-    def test_accounts_are_apart(self, store: Store) -> None:
-        """The same device id in two accounts is two devices; one account can be read alone."""
-        other = AccountKey("other")
-        store.record_devices(account=ACCOUNT, seen=[observed(1)], gone=[], at=START)
-        store.record_devices(account=other, seen=[observed(1, account=other)], gone=[], at=START)
-        store.record_devices(account=other, seen=[], gone=[DeviceId("device-1")], at=START)
-
-        assert [known.gone_at for known in store.devices(account=ACCOUNT)] == [None]
-        assert [known.account for known in store.devices(account=other)] == [other]
-        assert len(store.devices()) == 2
-
-    def test_lease_has_one_holder(self, store: Store) -> None:
-        """Renewal keeps the epoch; another holder waits for the end and gets the next one."""
-        first = store.acquire_lease(name="l", holder="a", now=START, span=SPAN)
-        assert first is not None
-        renewed = store.acquire_lease(name="l", holder="a", now=START + SECOND, span=SPAN)
-        assert renewed == replace(first, expires_at=START + SECOND + SPAN)
-
-        assert store.acquire_lease(name="l", holder="b", now=START + SPAN, span=SPAN) is None
-        taken = store.acquire_lease(name="l", holder="b", now=START + SECOND + SPAN, span=SPAN)
-
-        assert taken is not None
-        assert (taken.holder, taken.epoch) == ("b", first.epoch + 1)
-        assert store.acquire_lease(name="other", holder="a", now=START, span=SPAN) is not None
-
-    def test_expired_lease_taken_again_has_a_new_epoch(self, store: Store) -> None:
-        """Between the end and the new beginning somebody else might have led."""
-        first = store.acquire_lease(name="l", holder="a", now=START, span=SPAN)
-        again = store.acquire_lease(name="l", holder="a", now=START + SPAN, span=SPAN)
-
-        assert first is not None
-        assert again is not None
-        assert again.epoch == first.epoch + 1
-
-    def test_released_lease_is_free_at_once(self, store: Store) -> None:
-        """Only the holder can end it; the next epoch is greater whoever takes it."""
-        store.acquire_lease(name="l", holder="a", now=START, span=SPAN)
-        store.release_lease(name="l", holder="b")
-        assert store.acquire_lease(name="l", holder="b", now=START, span=SPAN) is None
-
-        store.release_lease(name="l", holder="a")
-        store.release_lease(name="l", holder="a")
-        taken = store.acquire_lease(name="l", holder="b", now=START + timedelta(0), span=SPAN)
-
-        assert taken is not None
-        assert taken.epoch == 2
 
 
 class StoreContract(MachineContract, HistoryContract, LedgerContract):
