@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 _REASON_OF_CAUSE = {
+    "type": "FieldValueTypeInvalid",
     "Required value": "FieldValueRequired",
-    "Invalid value": "FieldValueInvalid",
     "Unsupported value": "FieldValueNotSupported",
     "Forbidden": "FieldValueForbidden",
     "Too long": "FieldValueTooLong",
@@ -22,9 +22,9 @@ class Cause:
 
     def as_json(self) -> dict[str, str]:
         """Answer the cause as it stands in a Status."""
-        kind = self.text.split(":", maxsplit=1)[0]
+        kind = "type" if " in body must be of type " in self.text else self.text.split(":", maxsplit=1)[0]
         return {
-            "reason": _REASON_OF_CAUSE.get(kind, "FieldValueTypeInvalid"),
+            "reason": _REASON_OF_CAUSE.get(kind, "FieldValueInvalid"),
             "message": self.text,
             "field": self.field,
         }

@@ -186,7 +186,10 @@ def _event_object(event: Json, _: datetime) -> str:
 
 def _event_source(event: Json, _: datetime) -> str:
     source = event.get("source") or {}
-    parts = [source.get("component") or event.get("reportingComponent"), source.get("host")]
+    parts = [
+        source.get("component") or event.get("reportingComponent"),
+        source.get("host") or event.get("reportingInstance"),
+    ]
     return ", ".join(part for part in parts if part)
 
 

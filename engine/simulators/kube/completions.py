@@ -58,6 +58,10 @@ def _begin_pending(value: Json) -> None:
     value["status"] = {"phase": "Pending"}
 
 
+def _begin_attachment(value: Json) -> None:
+    value["status"] = {"attached": False}
+
+
 def _begin_node(value: Json) -> None:
     value.setdefault("spec", {})
 
@@ -71,6 +75,7 @@ _BEGINNINGS: Mapping[Shelf, Callable[[Json], None]] = {
     PODS: _begin_pod,
     NODES: _begin_node,
     BUDGETS: _begin_budget,
+    ("storage.k8s.io", "volumeattachments"): _begin_attachment,
     ("", "persistentvolumes"): _begin_pending,
     ("", "persistentvolumeclaims"): _begin_pending,
 }
@@ -89,5 +94,6 @@ def _complete_secret(value: Json) -> None:
                 f"in field data[{key}]"
             ) from error
     content |= {key: base64.b64encode(str(text).encode()).decode() for key, text in plain.items()}
-    if content or "data" in value:
+    value.pop("data", None)
+    if content:
         value["data"] = content

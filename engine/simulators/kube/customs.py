@@ -27,9 +27,6 @@ def complete_definition(definition: Json, now: str) -> None:
     names.setdefault("singular", kind.lower())
     names.setdefault("listKind", f"{kind}List")
     spec.setdefault("conversion", {"strategy": "None"})
-    metadata = definition["metadata"]
-    if "deletionTimestamp" not in metadata:
-        metadata["finalizers"] = sorted({*(metadata.get("finalizers") or []), CLEAN_UP})
     status = definition.setdefault("status", {})
     status["acceptedNames"] = dict(names)
     status["storedVersions"] = [v["name"] for v in spec.get("versions") or [] if v.get("storage")]

@@ -38,8 +38,9 @@ class StatusError(EngineError):
             "metadata": dict(self.refusal.metadata),
             "status": "Failure",
             "message": self.message,
-            "reason": self.refusal.reason,
         }
+        if self.refusal.reason:
+            status["reason"] = self.refusal.reason
         if self.refusal.details:
             status["details"] = dict(self.refusal.details)
         return status | {"code": self.refusal.code}
@@ -61,10 +62,11 @@ def no_such_path() -> StatusError:
     return StatusError("the server could not find the requested resource", Refusal(code=404, reason="NotFound"))
 
 
-def already_exists(kind: Kind, name: str) -> StatusError:
+def already_exists(kind: Kind, name: str, *, deleting: bool = False) -> StatusError:
     """Answer the refusal to create a name twice."""
+    prefix = "object is being deleted: " if deleting else ""
     refusal = Refusal(code=409, reason="AlreadyExists", details=_details(kind, name))
-    return StatusError(f'{kind.resource} "{name}" already exists', refusal)
+    return StatusError(f'{prefix}{kind.resource} "{name}" already exists', refusal)
 
 
 def conflict(
@@ -85,6 +87,28 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
     qualified = f"{kind.name}.{kind.group}" if kind.group else kind.name
     refusal = Refusal(code=422, reason="Invalid", details=details)
     return StatusError(f'{qualified} "{name}" is invalid: {listed}', refusal)
+
+
+def invalid_option(options: str, cause: Cause) -> StatusError:
+    """Answer the refusal of a parameter that has a wrong value."""
+    details = {"group": "meta.k8s.io", "kind": options, "causes": [cause.as_json()]}
+    message = f'{options}.meta.k8s.io "" is invalid: {cause.field}: {cause.text}'
+    return StatusError(message, Refusal(code=422, reason="Invalid", details=details))
+
+
+def version_required(kind: Kind, name: str) -> StatusError:
+    """Answer the refusal to overwrite without saying what was read."""
+    cause = Cause(field="metadata.resourceVersion", text="Invalid value: 0: must be specified for an update")
+    details = _details(kind, name) | {"causes": [cause.as_json()]}
+    message = f'{kind.resource} "{name}" is invalid: {cause.field}: {cause.text}'
+    return StatusError(message, Refusal(code=422, reason="Invalid", details=details))
+
+
+def precondition_failed(kind: Kind, name: str, why: str) -> StatusError:
+    """Answer the refusal to delete another object than the one that was meant."""
+    refusal = Refusal(code=409, reason="Conflict", details=_details(kind, name) | {"kind": kind.name})
+    qualified = f"{kind.name}.{kind.group}" if kind.group else kind.name
+    return StatusError(f'Operation cannot be fulfilled on {qualified} "{name}": {why}', refusal)
 
 
 def unprocessable(message: str) -> StatusError:
@@ -150,4 +174,4 @@ def version_too_large(asked: int, current: int) -> StatusError:
 
 def broken(message: str) -> StatusError:
     """Answer the refusal of a request that the server cannot carry out."""
-    return StatusError(message, Refusal(code=500, reason="InternalError"))
+    return StatusError(message, Refusal(code=500, reason=""))

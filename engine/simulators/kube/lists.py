@@ -8,7 +8,8 @@ from itertools import islice
 
 import msgspec
 
-from engine.simulators.kube.errors import StatusError, bad_request, expired, version_too_large
+from engine.simulators.kube.causes import Cause
+from engine.simulators.kube.errors import StatusError, bad_request, expired, invalid_option, version_too_large
 from engine.simulators.kube.kinds import Json, Kind
 from engine.simulators.kube.objects import Key, ObjectStore, Stored, after_start
 from engine.simulators.kube.selectors import Predicate, by_fields, by_labels, everything
@@ -92,7 +93,8 @@ def _moment(store: ObjectStore, query: Query, token: _Token | None) -> int | Non
         return token.revision or None
     asked, match = _number(query, "resourceVersion"), one(query, "resourceVersionMatch")
     if match and not one(query, "resourceVersion"):
-        raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        raise invalid_option("ListOptions", Cause(field="resourceVersionMatch", text=text))
     if asked > store.revision:
         raise version_too_large(asked, store.revision)
     return asked if match == "Exact" else None

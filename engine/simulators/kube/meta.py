@@ -34,7 +34,7 @@ _VALUE_RULE = (
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 # Once written by the server these stay as they are.
-_IMMUTABLE = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_IMMUTABLE = ("uid", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 def timestamp(at: datetime) -> str:
@@ -51,12 +51,7 @@ def check_shape(kind: Kind, body: Any) -> Json:
     """Answer the body if it is an object of the kind with well-formed metadata."""
     if not isinstance(body, dict):
         raise _unreadable(kind, "json: cannot unmarshal into Go value")
-    version, name = body.setdefault("apiVersion", kind.api_version), body.setdefault("kind", kind.name)
-    if (version, name) != (kind.api_version, kind.name):
-        raise bad_request(
-            f"{name} in version {version!r} cannot be handled as a {kind.name}: the object provided is unrecognized "
-            f"(must be of type {kind.name}): expected {kind.api_version} {kind.name}"
-        )
+    _check_type(kind, body)
     metadata = body.setdefault("metadata", {})
     if metadata is None:
         metadata = body["metadata"] = {}
@@ -91,6 +86,7 @@ def metadata_causes(kind: Kind, metadata: Mapping[str, Any]) -> list[Cause]:
 def change_causes(before: Mapping[str, Any], now: Json) -> list[Cause]:
     """Restore what the server owns and answer what the client must not change."""
     causes: list[Cause] = []
+    now["creationTimestamp"] = before["creationTimestamp"]
     for field in _IMMUTABLE:
         if now.get(field) in {None, ""}:
             now.pop(field, None)
@@ -108,6 +104,22 @@ def change_causes(before: Mapping[str, Any], now: Json) -> list[Cause]:
         )
         causes.append(Cause(field="metadata.finalizers", text=text))
     return causes
+
+
+def _check_type(kind: Kind, body: Json) -> None:
+    if kind.custom and not (body.get("kind") and body.get("apiVersion")):
+        missing = "apiVersion" if body.get("kind") else "Kind"
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {kind.name}): Object '{missing}' is missing"
+        )
+    version, name = body.setdefault("apiVersion", kind.api_version), body.setdefault("kind", kind.name)
+    if version != kind.api_version:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+        )
+    if name != kind.name:
+        cause = Cause(field="kind", text=f'Invalid value: "{name}": must be {kind.name}')
+        raise invalid(kind, str((body.get("metadata") or {}).get("name", "")), [cause])
 
 
 def _unreadable(kind: Kind, why: str) -> Exception:

@@ -162,7 +162,7 @@ def _merge_field(merged: Json, key: str, value: Any, key_of: Callable[[str], str
         merged.pop(key, None)
     elif isinstance(value, list) and path in MERGED_SETS:
         kept = list(merged.get(key) or [])
-        merged[key] = kept + [item for item in value if item not in kept]
+        merged[key] = value + [item for item in kept if item not in value]
     elif isinstance(value, list) and (merge_key := key_of(path)):
         merged[key] = _merged_elements(merged.get(key) or [], value, merge_key, key_of, path)
     elif isinstance(value, dict):

@@ -12,7 +12,7 @@ from engine.clock import Clock
 from engine.simulators.kube.builtins import DEFINITIONS, NAMESPACES, PODS
 from engine.simulators.kube.completions import POD_GRACE_SECONDS
 from engine.simulators.kube.customs import CLEAN_UP, shelf_of
-from engine.simulators.kube.errors import conflict
+from engine.simulators.kube.errors import precondition_failed
 from engine.simulators.kube.kinds import Json, Kind, Registry
 from engine.simulators.kube.meta import timestamp
 from engine.simulators.kube.objects import Key, ObjectStore, Stored
@@ -42,10 +42,14 @@ class DeleteOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What a deletion came to: the object as it is or was last, and whether it is gone."""
+    """What a deletion came to: the object as it was marked or was last, and whether it is gone.
+
+    One that had to wait for something was marked first, even if all that was done at once.
+    """
 
     stored: Stored
     gone: bool
+    marked: bool = True
 
 
 class Remover:
@@ -65,12 +69,14 @@ class Remover:
         _check_preconditions(kind, stored, options)
         value = stored.copy()
         _adjust_finalizers(value["metadata"], options.propagation)
+        if stored.key[0] == DEFINITIONS:
+            value["metadata"]["finalizers"] = sorted({*value["metadata"].get("finalizers", ()), CLEAN_UP})
         grace = _grace_seconds(stored, options)
         held = bool(value["metadata"].get("finalizers")) or grace > 0 or stored.key[0] == NAMESPACES
         if options.dry_run:
-            return Removal(stored=stored, gone=not held)
+            return Removal(stored=stored, gone=not held, marked=held)
         if not held:
-            return Removal(stored=self._remove(stored.key), gone=True)
+            return Removal(stored=self._remove(stored.key), gone=True, marked=False)
         marked = self._mark(stored, value, grace)
         self._work_off(marked)
         left = self._store.get(marked.key)
@@ -97,7 +103,8 @@ class Remover:
         marked_before = "deletionTimestamp" in metadata
         if not marked_before or grace < metadata.get("deletionGracePeriodSeconds", 0):
             metadata["deletionTimestamp"] = timestamp(self._clock.now() + timedelta(seconds=grace))
-            metadata["deletionGracePeriodSeconds"] = grace
+            if stored.key[0] != NAMESPACES:
+                metadata["deletionGracePeriodSeconds"] = grace
         if not marked_before and "generation" in metadata:
             metadata["generation"] += 1
         if stored.key[0] == NAMESPACES:
@@ -215,14 +222,17 @@ def _is_held(stored: Stored) -> bool:
 def _check_preconditions(kind: Kind, stored: Stored, options: DeleteOptions) -> None:
     metadata, name = stored.value["metadata"], stored.key[2]
     if options.uid and options.uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-        raise conflict(kind, name, why)
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise precondition_failed(kind, name, why)
     if options.revision and options.revision != metadata["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
-            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({options.revision}) does not match the ResourceVersion in "
+            f"record ({metadata['resourceVersion']}). The object might have been modified"
         )
-        raise conflict(kind, name, why)
+        raise precondition_failed(kind, name, why)
 
 
 def _adjust_finalizers(metadata: Json, propagation: Propagation | None) -> None:

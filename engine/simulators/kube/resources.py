@@ -8,7 +8,7 @@ from engine.clock import Clock
 from engine.simulators.http import HttpRequest, HttpResponse
 from engine.simulators.kube.causes import Cause
 from engine.simulators.kube.cluster import Cluster
-from engine.simulators.kube.errors import bad_request, conflict, invalid, unsupported_media_type
+from engine.simulators.kube.errors import StatusError, bad_request, conflict, invalid_option, unsupported_media_type
 from engine.simulators.kube.kinds import Json, Kind
 from engine.simulators.kube.lists import one, page, selection
 from engine.simulators.kube.negotiation import Wish, answer, body_of, document, media_type, wish
@@ -78,7 +78,7 @@ class Resources:
         if media_type(request) != APPLY_TYPE:
             stored = self._cluster.update(target, _patching(target.kind, request), options)
             return self._written(target.kind, request, wanted, (200, stored, options))
-        _check_manager(target.kind, request)
+        _check_manager(request)
         body = body_of(request)
         if not isinstance(body, dict):
             raise bad_request("error decoding YAML: the body must be an object")
@@ -95,7 +95,7 @@ class Resources:
         """Remove the object, or mark it."""
         wanted, options = wish(request), delete_options(request)
         removal = self._cluster.delete(target, options)
-        if removal.gone and not target.kind.answers_deleted:
+        if not removal.marked and not target.kind.answers_deleted:
             return document(_deleted(target, removal.stored.uid), wanted=wanted)
         return answer(200, self._view(target.kind, request, wanted).one(removal.stored), wanted)
 
@@ -186,7 +186,8 @@ def _read_options(body: Json, request: HttpRequest) -> DeleteOptions:
     if not policy and (body.get("orphanDependents") or one(query, "orphanDependents") == "true"):
         policy = Propagation.ORPHAN.value
     if policy and policy not in {known.value for known in Propagation}:
-        raise bad_request(f'invalid propagationPolicy "{policy}": must be Foreground, Background or Orphan')
+        choices = '"Foreground", "Background", "Orphan", "nil"'
+        raise _unsupported("DeleteOptions", "propagationPolicy", f'"{policy}"', choices)
     grace = body.get("gracePeriodSeconds")
     if grace is None and one(query, "gracePeriodSeconds").isdigit():
         grace = int(one(query, "gracePeriodSeconds"))
@@ -202,31 +203,35 @@ def _read_options(body: Json, request: HttpRequest) -> DeleteOptions:
 def _write_options(request: HttpRequest, part: Part = Part.MAIN) -> WriteOptions:
     unknown, dry_run = one(request.query, "fieldValidation") or "Warn", one(request.query, "dryRun")
     if unknown not in {known.value for known in UnknownFields}:
-        raise bad_request(f'invalid fieldValidation "{unknown}": must be Ignore, Warn or Strict')
+        choices = '"", "Ignore", "Strict", "Warn"'
+        raise _unsupported(_options_name(request), "fieldValidation", f'"{unknown}"', choices)
     if dry_run not in {"", "All"}:
-        raise bad_request(f'invalid dryRun "{dry_run}": must be All')
+        raise _unsupported(_options_name(request), "dryRun", f'["{dry_run}"]', '"All"')
     return WriteOptions(dry_run=dry_run == "All", unknown_fields=UnknownFields(unknown), part=part)
+
+
+def _options_name(request: HttpRequest) -> str:
+    return {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
+
+
+def _unsupported(options: str, field: str, value: str, choices: str) -> StatusError:
+    return invalid_option(options, Cause(field=field, text=f"Unsupported value: {value}: supported values: {choices}"))
 
 
 def _check_replacement(target: Target, current: Json, body: Any) -> None:
     metadata = body.get("metadata") if isinstance(body, dict) else None
     if not isinstance(metadata, dict):
         raise bad_request("the body must be an object with metadata")
-    if not metadata.get("resourceVersion") and not target.kind.overwritable:
-        cause = Cause(field="metadata.resourceVersion", text="Invalid value: 0: must be specified for an update")
-        raise invalid(target.kind, target.name, [cause])
     uid, own = metadata.get("uid"), current["metadata"]["uid"]
     if uid and uid != own:
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {own}"
         raise conflict(target.kind, target.name, why)
 
 
-def _check_manager(kind: Kind, request: HttpRequest) -> None:
+def _check_manager(request: HttpRequest) -> None:
     if not one(request.query, "fieldManager"):
-        raise bad_request(
-            f"PatchOptions.meta.k8s.io {kind.name} is invalid: fieldManager: Required value: "
-            "is required for apply patch"
-        )
+        cause = Cause(field="fieldManager", text="Required value: is required for apply patch")
+        raise invalid_option("PatchOptions", cause)
 
 
 def _patching(kind: Kind, request: HttpRequest) -> Callable[[Json], Json]:

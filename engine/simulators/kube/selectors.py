@@ -121,9 +121,5 @@ def _field_term(term: str, kind: Kind) -> tuple[str, str, bool]:
         raise bad_request(f"invalid selector: {term!r}; can't understand {term!r}")
     path, operator, wanted = match.groups()
     if path not in {"metadata.name", "metadata.namespace", *kind.fields}:
-        where = f"{kind.api_version}, Resource={kind.plural}"
-        raise bad_request(
-            f'Unable to find "{where}" that match label selector "", field selector "{term}": '
-            f"field label not supported: {path}"
-        )
+        raise bad_request(f"field label not supported: {path}")
     return path, _UNESCAPE.sub(r"\1", wanted), operator != "!="

@@ -47,7 +47,7 @@ class Structure:
         return sorted(unknown)
 
     def fill(self, value: dict[str, Any]) -> None:
-        """Put the schema's defaults where nothing stands."""
+        """Put the schema's defaults where nothing stands, and drop nothings that the schema does not allow."""
         _fill(value, self.schema)
 
     def causes(self, value: dict[str, Any]) -> list[Cause]:
@@ -104,7 +104,9 @@ def _fill(value: Any, schema: Any) -> None:
         return
     known = schema.get("properties") or {}
     for name, field in known.items():
-        if "default" in field and value.get(name) is None and not (name in value and field.get("nullable")):
+        if name in value and value[name] is None and not field.get("nullable"):
+            del value[name]
+        if "default" in field and name not in value:
             value[name] = copy.deepcopy(field["default"])
         if name in value:
             _fill(value[name], field)

@@ -41,7 +41,7 @@ class View:
             listed = {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": meta, "items": partial}
             return msgspec.json.encode(listed)
         head = {"kind": self._kind.list_name, "apiVersion": self._kind.api_version, "metadata": meta}
-        body = b",".join(self._whole(stored) for stored in items)
+        body = b",".join(self._item(stored) for stored in items)
         return msgspec.json.encode(head)[:-1] + b',"items":[' + body + b"]}"
 
     def event(self, name: str, stored: Stored, *, first: bool) -> bytes:
@@ -57,6 +57,13 @@ class View:
         if self._kind.outward is None:
             return stored.raw
         return msgspec.json.encode(self._kind.shown(stored.value))
+
+    def _item(self, stored: Stored) -> bytes:
+        """Answer the object as an item of a list: built-in kinds do not say there again what they are."""
+        if self._kind.custom:
+            return self._whole(stored)
+        shown = self._kind.shown(stored.value)
+        return msgspec.json.encode({key: part for key, part in shown.items() if key not in {"apiVersion", "kind"}})
 
     def _table(self, items: Sequence[Stored], meta: Json, *, headed: bool = True) -> Json:
         columns = columns_of(self._kind)

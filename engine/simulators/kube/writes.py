@@ -17,6 +17,7 @@ from engine.simulators.kube.errors import (
     forbidden,
     invalid,
     not_found,
+    version_required,
 )
 from engine.simulators.kube.kinds import Json, Kind
 from engine.simulators.kube.meta import change_causes, check_new_name, check_shape, metadata_causes, timestamp
@@ -92,8 +93,9 @@ class Writer:
         self._name(target, metadata)
         self._check_namespace(target, metadata)
         target = dataclasses.replace(target, name=metadata["name"])
-        if self._store.get(target.key):
-            raise already_exists(kind, target.name)
+        there = self._store.get(target.key)
+        if there:
+            raise already_exists(kind, target.name, deleting="deletionTimestamp" in there.value["metadata"])
         for owned in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
             metadata.pop(owned, None)
         metadata |= {"uid": self._seed.uuid(), "creationTimestamp": now}
@@ -143,7 +145,8 @@ class Writer:
             raise not_found(_NAMESPACE, target.namespace)
         if "deletionTimestamp" in namespace.value["metadata"]:
             why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            cause = {"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}
+            told = f"namespace {target.namespace} is being terminated"
+            cause = {"reason": "NamespaceTerminating", "message": told, "field": "metadata.namespace"}
             raise forbidden(target.kind, metadata["name"], why, [cause])
 
     def _check_identity(self, target: Target, before: Stored, value: Json) -> None:
@@ -153,8 +156,10 @@ class Writer:
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             )
         if target.kind.namespaced and metadata.setdefault("namespace", target.namespace) != target.namespace:
-            raise bad_request("the namespace of the object does not match the namespace on the URL")
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         seen = metadata.get("resourceVersion")
+        if not seen and not target.kind.overwritable:
+            raise version_required(target.kind, name)
         if seen and seen != before.value["metadata"]["resourceVersion"]:
             raise conflict(target.kind, name)
         metadata["resourceVersion"] = before.value["metadata"]["resourceVersion"]
