@@ -46,6 +46,8 @@ WHOLE_MODULES = frozenset({"random"})  # banned as the beginning of a name; the 
 BROAD_EXCEPTS: dict[str, str] = {
     "engine/workflow/runner.py": "a bug in one machine's step must not stop the others",
     "engine/jobs/scheduler.py": "a job that fails once must run again next time",
+    "engine/jobs/prompt.py": "one bad turn must not end a job",
+    "engine/cluster/leases.py": "a dead elector would leave a program that never acts and never ends",
     "engine/console/server.py": "a page that fails must not take the program with it",
     "engine/cluster/reflector.py": "a watch that dies blinds the engine, whatever killed it",
     "engine/store/writer.py": "the error is carried to the thread that asked, which raises it there",

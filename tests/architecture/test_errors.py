@@ -5,7 +5,8 @@ import inspect
 import pickle
 import pkgutil
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import pytest
 
@@ -36,20 +37,24 @@ def errors() -> list[type[EngineError]]:
     return sorted(ours, key=lambda kind: (kind.__module__, kind.__qualname__))
 
 
-def example(kind: type[EngineError]) -> EngineError:
-    """One error of this class; every parameter without a default gets a value of its type."""
-    if "__init__" not in vars(kind) and not any("__init__" in vars(each) for each in kind.__mro__[:-3]):
-        return kind("machine m-1: what, which, what now")
+def example(kind: type[Any]) -> Any:
+    """One error or record of this class; every parameter without a default gets a value of its type."""
+    if kind.__init__ is Exception.__init__:
+        return kind(EXAMPLES["str"])
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
     required = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
-    positional = [EXAMPLES[_spelling(each)] for each in required if each.kind is not each.KEYWORD_ONLY]
-    named = {each.name: EXAMPLES[_spelling(each)] for each in required if each.kind is each.KEYWORD_ONLY}
+    positional = [value_for(each.annotation) for each in required if each.kind is not each.KEYWORD_ONLY]
+    named = {each.name: value_for(each.annotation) for each in required if each.kind is each.KEYWORD_ONLY}
     return kind(*positional, **named)
 
 
-def _spelling(parameter: inspect.Parameter) -> str:
-    kind = parameter.annotation
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("collections.abc.", "")
+def value_for(wanted: Any) -> Any:
+    """A value of the type that an annotation names."""
+    plain = isinstance(wanted, type) and not get_args(wanted)
+    spelling = wanted.__name__ if plain else str(wanted).replace("collections.abc.", "")
+    if spelling in EXAMPLES or not plain:
+        return EXAMPLES[spelling]
+    return next(iter(wanted)) if issubclass(wanted, Enum) else example(wanted)
 
 
 def told(error: EngineError) -> tuple[object, ...]:

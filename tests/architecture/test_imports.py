@@ -8,7 +8,6 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-ABSENT = ("does not exist", "not present in the graph")
 
 BROKEN = """
 [tool.importlinter]
@@ -26,11 +25,8 @@ layers = ["errors", "domain"]
 def test_contract_holds(contract: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """No module imports what its layer, or the owner of a library, does not allow."""
     monkeypatch.chdir(ROOT)
-    code = lint_imports(limit_to_contracts=(contract,), no_cache=True)
-    said = capsys.readouterr().out
-    if code != EXIT_STATUS_SUCCESS and any(word in said for word in ABSENT):
-        pytest.skip(said.strip().splitlines()[-1])
-    assert code == EXIT_STATUS_SUCCESS, said
+    code = lint_imports(limit_to_contracts=(contract,), no_cache=True, no_logo=True)
+    assert code == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
 def test_broken_contract_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +34,7 @@ def test_broken_contract_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixtur
     config = tmp_path / "pyproject.toml"
     config.write_text(BROKEN, "utf-8")
 
-    code = lint_imports(config_filename=str(config), no_cache=True)
+    code = lint_imports(config_filename=str(config), no_cache=True, no_logo=True)
 
     assert code != EXIT_STATUS_SUCCESS
     assert "engine.domain.lifecycle -> engine.errors" in capsys.readouterr().out
