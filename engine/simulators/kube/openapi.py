@@ -40,7 +40,7 @@ class OpenApi:
         paths = {}
         for group, versions in self._registry.versions().items():
             for version in versions:
-                path = _base(group, version).lstrip("/")
+                path = _root(group, version).lstrip("/")
                 mark = hashlib.sha256(self.group_version(group, version) or b"").hexdigest()
                 paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark.upper()}"}
         return msgspec.json.encode({"paths": paths})
@@ -65,7 +65,7 @@ class OpenApi:
         return found
 
 
-def _base(group: str, version: str) -> str:
+def _root(group: str, version: str) -> str:
     return f"/apis/{group}/{version}" if group else f"/api/{version}"
 
 
@@ -93,7 +93,7 @@ def _second(registry: Registry) -> Json:
 
 def _paths(kind: Kind) -> Iterator[tuple[str, Json]]:
     scope = "/namespaces/{namespace}" if kind.namespaced else ""
-    collection = f"{_base(kind.group, kind.version)}{scope}/{kind.plural}"
+    collection = f"{_root(kind.group, kind.version)}{scope}/{kind.plural}"
     yield collection, {"get": _operation(kind, "list"), "post": _operation(kind, "post")}
     verbs = ("get", "put", "patch", "delete")
     yield f"{collection}/{{name}}", {verb: _operation(kind, verb) for verb in verbs}

@@ -78,7 +78,7 @@ class Resources:
         if media_type(request) != APPLY_TYPE:
             stored = self._cluster.update(target, _patching(target.kind, request), options)
             return self._written(target.kind, request, wanted, (200, stored, options))
-        _check_manager(request)
+        _require_field_owner(request)
         body = body_of(request)
         if not isinstance(body, dict):
             raise bad_request("error decoding YAML: the body must be an object")
@@ -228,7 +228,7 @@ def _check_replacement(target: Target, current: Json, body: Any) -> None:
         raise conflict(target.kind, target.name, why)
 
 
-def _check_manager(request: HttpRequest) -> None:
+def _require_field_owner(request: HttpRequest) -> None:
     if not one(request.query, "fieldManager"):
         cause = Cause(field="fieldManager", text="Required value: is required for apply patch")
         raise invalid_option("PatchOptions", cause)
