@@ -1,6 +1,7 @@
 """The first schema: machines, history, intents, reservations, devices and leases.
 
-Phase: expand. It imports nothing of the program: it must do the same for ever.
+Phase: expand. It imports nothing of the program: it must do the same for ever. Nothing leads back: who must return to an
+older program returns before the contracting revision, or restores a backup.
 """
 
 from typing import Any
@@ -26,13 +27,6 @@ def upgrade() -> None:
     _indexes()
     for statement in {"sqlite": SQLITE, "postgresql": POSTGRES}[op.get_bind().dialect.name]:
         op.execute(statement)
-
-
-def downgrade() -> None:
-    for table in ("leases", "devices", "reservations", "intents", "transitions", "machines"):
-        op.drop_table(table)
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP FUNCTION transitions_refuse()")
 
 
 def _word(name: str) -> sa.Column[Any]:
