@@ -12,7 +12,14 @@ from engine.domain.lifecycle import move
 from engine.domain.machine import HistoryEntry, MachineRecord
 from engine.domain.phase import phase_of
 from engine.domain.triggers import Trigger
-from engine.ports.provider import Cloud, DeviceOrder, ProviderRefusal
+from engine.ports.provider import (
+    Cloud,
+    DeviceBusyError,
+    DeviceOrder,
+    OutcomeUnknownError,
+    OutOfCapacityError,
+    ProviderRefusal,
+)
 from engine.ports.store import Claim, Commit, Store
 from engine.workflow.binding import Binding
 from engine.workflow.step import (
@@ -28,6 +35,9 @@ from engine.workflow.step import (
     ReleaseDevice,
     Remember,
 )
+
+
+_SERVICE_BEGINS = frozenset({Trigger.NODE_JOINED, Trigger.DEVICE_READIED, Trigger.RECOVERED})
 
 
 @dataclass(slots=True)
@@ -104,9 +114,17 @@ class Journal:
             outcome = act()
         except ProviderRefusal as refusal:
             outcome = refusal
-        if isinstance(effect, Order) and effect.reservation_id and _refused(outcome):
-            self.store.free_reservation(uid=self.record.uid, reservation_id=effect.reservation_id, now=self.clock.now())
+        if isinstance(effect, Order) and effect.reservation_id and isinstance(outcome, ProviderRefusal):
+            self._give_up(effect.reservation_id, outcome)
         return Effected(effect=effect, outcome=outcome, intent=intent)
+
+    def _give_up(self, reservation_id: str, refusal: ProviderRefusal) -> None:
+        """A reservation that refused cools down; one that never was the reason is free at once; in doubt it is kept."""
+        if isinstance(refusal, OutcomeUnknownError):
+            return
+        unfit = isinstance(refusal, OutOfCapacityError | DeviceBusyError)
+        freed_at = self.clock.now() - (timedelta(0) if unfit else self.cooldown)
+        self.store.free_reservation(uid=self.record.uid, reservation_id=reservation_id, now=freed_at)
 
     def _hold(self, effect: HoldReservation) -> Held:
         taken = self.store.hold_reservation(
@@ -165,6 +183,8 @@ def moved(record: MachineRecord, step: Advance, now: datetime) -> MachineRecord:
         changes |= {"problem": step.problem, "attempts": 0, "retry_at": None, "due_at": None}
     elif step.problem:
         changes["problem"] = step.problem
+    if step.trigger in _SERVICE_BEGINS and record.joined_at is None:
+        changes["joined_at"] = now
     after = replace(record, **(changes | dict(step.changes)))
     if phase_of(after, target=True) is not phase_of(record, target=True):
         after = replace(after, place_since=now)
@@ -174,9 +194,3 @@ def moved(record: MachineRecord, step: Advance, now: datetime) -> MachineRecord:
 def _accept(cloud: Cloud, device_id: DeviceId) -> Accepted:
     cloud.release(device_id)
     return Accepted()
-
-
-def _refused(outcome: Outcome) -> bool:
-    from engine.ports.provider import OutcomeUnknownError
-
-    return isinstance(outcome, ProviderRefusal) and not isinstance(outcome, OutcomeUnknownError)

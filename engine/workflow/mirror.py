@@ -34,9 +34,9 @@ class Mirror:
             return
 
     def announce(self, machine: MachineObject | None, entries: Sequence[HistoryEntry]) -> None:
-        """Tell the entries of one run as one Kubernetes Event; what moves nothing and faults nothing is quiet."""
+        """Tell the entries of one run as one Kubernetes Event, if one of them changes the state or is a fault."""
         news = [entry for entry in entries if entry.source != entry.target or entry.problem]
-        if machine is None or not news:
+        if machine is None or not any(_is_loud(entry) for entry in news):
             return
         last = news[-1]
         trouble = any(entry.problem for entry in news)
@@ -77,6 +77,10 @@ def _operation(operation: LastOperation | None) -> tuple[str, ...] | None:
 
 def _condition(condition: NodeCondition) -> tuple[str, str]:
     return (condition.type, condition.status)
+
+
+def _is_loud(entry: HistoryEntry) -> bool:
+    return entry.source is None or entry.source.state is not entry.target.state or entry.problem is not None
 
 
 def _told(entry: HistoryEntry) -> str:

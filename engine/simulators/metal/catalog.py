@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from engine.simulators.metal.settings import MetalSettings, MetroSettings, PlanSettings
+from engine.simulators.metal.settings import PROJECT_ID, SSH_KEY_ID, MetalSettings, MetroSettings, PlanSettings
 
 PREFIX = "/metal/v1"
 """The path under which the API lives; every `href` starts with it."""
@@ -126,13 +126,13 @@ class Catalog:
 def _ssh_keys(settings: MetalSettings) -> dict[str, SshKey]:
     keys = [
         SshKey(
-            id=named_uuid("ssh-key", project.id, label),
+            id=SSH_KEY_ID if number == 0 and project.id == PROJECT_ID else named_uuid("ssh-key", project.id, label),
             project=project.id,
             label=label,
             key=f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISIMULATED {label}",
         )
         for project in settings.projects
-        for label in project.ssh_keys
+        for number, label in enumerate(project.ssh_keys)
     ]
     return {key.id: key for key in keys}
 

@@ -16,6 +16,10 @@ API_KEY = "simulated-metal-api-key"
 """The key to that project. It opens nothing but a simulator."""
 
 
+SSH_KEY_ID = "5f1b0a52-3b2b-4a77-8d6b-3f3f3f3f3f3f"
+"""The SSH key of that project; the samples name it."""
+
+
 class ErrorBody(StrEnum):
     """Which of the two documented error bodies an answer carries."""
 

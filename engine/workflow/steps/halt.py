@@ -45,5 +45,5 @@ def _recovered(context: Context) -> Advance | None:
     return Advance(
         trigger=Trigger.RECOVERED,
         note=f"node {node.name} is Ready after all",
-        changes={"joined_at": context.now, "node_name": node.name, "conditions": node.conditions},
+        changes={"node_name": node.name, "conditions": node.conditions},
     )

@@ -53,7 +53,7 @@ def _joined(context: Context) -> Advance | None:
     return Advance(
         trigger=Trigger.NODE_JOINED,
         note=f"node {node.name} is Ready",
-        changes={"joined_at": context.now, "node_name": node.name, "conditions": node.conditions},
+        changes={"node_name": node.name, "conditions": node.conditions},
     )
 
 
@@ -70,7 +70,7 @@ def _device_news(context: Context) -> Advance | None:
     changes = {"addresses": device.addresses}
     if not context.has_target:
         note = f"device {device.device_id} is up"
-        return Advance(trigger=Trigger.DEVICE_READIED, note=note, changes={**changes, "joined_at": context.now})
+        return Advance(trigger=Trigger.DEVICE_READIED, note=note, changes=changes)
     if context.record.place.step is StepName.INSTALL:
         note = f"device {device.device_id} is up; its node is awaited"
         return Advance(trigger=Trigger.DEVICE_ACTIVATED, note=note, changes=changes)

@@ -126,7 +126,7 @@ def _refused(context: Context, order: Order, refusal: ProviderRefusal, intent: I
     resolved = (resolution(context, intent, IntentResult.REFUSED, refusal.problem),)
     if order.reservation_id and isinstance(refusal, OutOfCapacityError | DeviceBusyError):
         tried = (*context.record.reservations_tried, order.reservation_id)
-        return Remember(changes={"reservations_tried": tried}, resolved=resolved)
+        return Remember(changes={"reservations_tried": tried, "problem": refusal.problem}, resolved=resolved)
     if isinstance(refusal, OutOfCapacityError):
         return _no_capacity(context, refusal.problem, resolved)
     return refused(context, refusal, resolved)
@@ -149,10 +149,12 @@ def _no_capacity(context: Context, fault: Problem, resolved: tuple[Resolution, .
 
 
 def _all_taken(context: Context, cloud: Cloud) -> Problem:
+    last = context.record.problem
+    why = f"; the last one tried: {last.message}" if last and context.record.reservations_tried else ""
     return problem(
         Code.RESOURCE_EXHAUSTED,
         f"machine {context.record.name}: none of its {len(cloud.reservations)} hardware reservations is free; "
-        f"add reservationIDs to the MachineClass, or allow on-demand hardware (reservedDevicesOnly: false)",
+        f"add reservationIDs to the MachineClass, or allow on-demand hardware (reservedDevicesOnly: false){why}",
     )
 
 
