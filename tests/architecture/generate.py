@@ -62,7 +62,11 @@ def verbs_table() -> str:
 
 def metrics_table() -> str:
     """Every metric with its type and its meaning."""
-    rows = [(f"`{each.name}`", each.type, each.documentation) for each in metrics.REGISTRY.collect()]
+    ending = {"counter": "_total"}  # as a scraper sees it
+    rows = [
+        (f"`{each.name}{ending.get(each.type, '')}`", each.type, each.documentation)
+        for each in metrics.REGISTRY.collect()
+    ]
     return _table(("Metric", "Type", "Meaning"), sorted(rows))
 
 
