@@ -21,6 +21,7 @@ from engine.ports.provider import (
 )
 from engine.providers.equinix.api import Answer, Api, EquinixSettings, Silence, Transport
 from engine.providers.equinix.errors import Action, refusal, released_before, succeeded, unreadable
+from engine.providers.equinix.listing import InconsistentListError, read_all
 from engine.providers.equinix.spec import (
     TAG_CHARACTERS_MAX,
     UID_TAG_PREFIX,
@@ -156,25 +157,12 @@ class EquinixCloud(Cloud):
         return _device(answer, Action.ORDER, subject)
 
     def inventory(self) -> Sequence[Device]:
-        """Answer every device of the project, each once.
-
-        A device that goes away while the pages are read moves the rows behind it to the front, over the edge of a page
-        that was read already; the total tells, and that page is read again.
-        """
-        found: dict[DeviceId, Device] = {}
-        number, total, size = 1, 0, 1
-        for _ in range(self._settings.pages_max):
-            page = self._page(number)
-            found.update((device.device_id, device) for device in page.devices)
-            size = max(size, len(page.devices))
-            if number > 1 and page.total < total:
-                number = max(1, number - 1 - (total - page.total) // size)
-            elif page.more:
-                number += 1
-            else:
-                return self._complete(found, page.total)
-            total = page.total
-        raise UnavailableError(f"{self._list_subject} has more than {self._settings.pages_max} pages of devices")
+        """Answer every device of the project, each once. A device that comes while the pages are read may be missed."""
+        limits = {"page_size": self._settings.page_size, "pages_max": self._settings.pages_max}
+        try:
+            return read_all(self._page, **limits)
+        except InconsistentListError as error:
+            raise UnavailableError(f"{self._list_subject}: {error}; it is tried again later") from error
 
     def device(self, device_id: DeviceId) -> Device:
         """Answer one device. Only DeviceNotFoundError proves that it is not there."""
@@ -241,25 +229,13 @@ class EquinixCloud(Cloud):
         query = {"page": str(number), "per_page": str(self._settings.page_size)}
         try:
             answer = self._call("GET", self._list_path, Action.LIST, self._list_subject, query)
-            page = read_page(answer.body)
+            return read_page(answer.body)
         except UnreadableError as error:
             raise unreadable(answer, Action.LIST, subject=self._list_subject, what=str(error)) from None
         except InvalidRequestError as error:
             if number == 1:
                 raise
             raise UnavailableError(f"page {number}: {error}") from None
-        if page.number not in {None, number}:
-            raise UnavailableError(
-                f"{self._list_subject}: page {number} was asked for came as {page.number}; it is tried again later"
-            )
-        return page
-
-    def _complete(self, found: Mapping[DeviceId, Device], total: int) -> Sequence[Device]:
-        if len(found) < total:
-            raise UnavailableError(
-                f"{self._list_subject} shows {len(found)} devices and claims to have {total}; it is tried again later"
-            )
-        return list(found.values())
 
     def _call(
         self, method: str, path: str, action: Action, subject: str, query: Mapping[str, str] | None = None

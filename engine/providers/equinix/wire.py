@@ -81,7 +81,7 @@ class _OddDevice(msgspec.Struct):
 
 class _Meta(msgspec.Struct):
     total: int
-    current_page: int | None = None
+    current_page: int
     last_page: int | None = None
     next: Any = None
 
@@ -102,8 +102,8 @@ class Page:
 
     devices: Sequence[Device]
     total: int
-    number: int | None
-    """The page that the API believes this to be, if it says so."""
+    number: int
+    """The page that the API believes this to be."""
     more: bool
     """Whether another page follows."""
 
@@ -127,12 +127,11 @@ def read_page(body: bytes) -> Page:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise UnreadableError("the answer is no page of devices with its meta") from None
     meta = page.meta
-    number = meta.current_page
     return Page(
         devices=[read_device(row) for row in page.devices],
         total=meta.total,
-        number=number,
-        more=meta.next is not None or (number or 0) < (meta.last_page or 0),
+        number=meta.current_page,
+        more=meta.next is not None or meta.current_page < (meta.last_page or 0),
     )
 
 
