@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
+from engine import __version__
 from engine.clock import Clock, SystemClock
 from engine.cluster.checks import check_start
 from engine.cluster.connect import ClusterOptions
@@ -104,6 +105,7 @@ class Controller:
         """
         check_start(self.cluster.servers)
         self.console.start()
+        log.info("serving", address=self.settings.address, port=self.console.port, version=__version__)
         self.cluster.start(self._sync.notice)
         if self._elector is None:
             self._act()
