@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from engine.simulators.metal.settings import PROJECT_ID, SSH_KEY_ID, MetalSettings, MetroSettings, PlanSettings
+from engine.simulators.metal.settings import (
+    PROJECT_ID,
+    SSH_KEY_ID,
+    MetalSettings,
+    MetroSettings,
+    PlanSettings,
+    ReservationSettings,
+)
 
 PREFIX = "/metal/v1"
 """The path under which the API lives; every `href` starts with it."""
@@ -140,13 +147,18 @@ def _ssh_keys(settings: MetalSettings) -> dict[str, SshKey]:
 def _reservations(settings: MetalSettings, now: datetime) -> dict[str, Reservation]:
     made = [
         Reservation(
-            id=named_uuid("reservation", group.project, group.metro, group.plan, str(number)),
+            id=reservation_id,
             project=group.project,
             plan=group.plan,
             metro=group.metro,
             created_at=now,
         )
         for group in settings.reservations
-        for number in range(group.count)
+        for reservation_id in group.ids or _made_up(group)
     ]
     return {reservation.id: reservation for reservation in made}
+
+
+def _made_up(group: ReservationSettings) -> list[str]:
+    shelf = (group.project, group.metro, group.plan)
+    return [named_uuid("reservation", *shelf, str(number)) for number in range(group.count)]

@@ -76,6 +76,18 @@ class ReservationSettings:
     metro: str
     count: int = 1
     project: str = PROJECT_ID
+    ids: tuple[str, ...] = ()
+    """Their ids, one for each; without any, `count` ids are made up."""
+
+
+SAMPLE_RESERVATIONS = (
+    ReservationSettings(
+        plan="c3.small.x86",
+        metro="da",
+        ids=("7d1e0d2a-1111-4111-8111-000000000001", "7d1e0d2a-1111-4111-8111-000000000002"),
+    ),
+)
+"""The reservations that the samples name; the demo and the served simulator have them."""
 
 
 # List prices of 2024 for an hour on demand.
