@@ -57,7 +57,7 @@ class Cache(Generic[T]):
         index: Callable[[T], str] = lambda found: found.uid,
         notable: Callable[[T, T], bool] = lambda _before, _after: True,
     ) -> None:
-        """`index` answers a second key, empty for none; `notable` whether a step between two versions is worth telling."""
+        """`index` answers a second key, empty for none; `notable` whether a step between two versions is news."""
         self._index_of = index
         self._notable = notable
         self._lock = threading.Lock()

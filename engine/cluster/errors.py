@@ -1,6 +1,7 @@
 """From what the API server and the network say to the port's errors; nobody above sees a status code."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,7 @@ from engine.ports.cluster import (
 )
 
 MESSAGE_LENGTH_MAX = 500  # a refusal may quote the whole object; its beginning says enough
+UID_MISMATCH = re.compile(r"UID in (the )?precondition")  # The API server has a code for conflicts, but none for these.
 TRANSIENT = frozenset({408, 425, 429})  # these ask for a repetition although they begin with 4
 
 
@@ -33,7 +35,7 @@ def translate(status: int, body: bytes, what: str) -> ClusterError:  # noqa: PLR
         case 404:
             return ObjectGoneError(text)
         case 409:
-            return ObjectGoneError(text) if "UID in precondition" in (refusal.message or "") else ConflictError(text)
+            return ObjectGoneError(text) if UID_MISMATCH.search(refusal.message or "") else ConflictError(text)
         case 410:
             return ExpiredError(text)
         case 401 | 403:
