@@ -38,7 +38,7 @@ FAULTS = {
     Trouble.RIGHTS_LOST: FaultRule(kind=FaultKind.FORBIDDEN),
     Trouble.THROTTLED: FaultRule(kind=FaultKind.THROTTLED),
     Trouble.LATER_PAGES_FAIL: FaultRule(kind=FaultKind.LIST_PAGE_ERROR, operation=Operation.LIST),
-    Trouble.NO_ANSWER_IN_TIME: FaultRule(kind=FaultKind.LATENCY, seconds=2),
+    Trouble.NO_ANSWER_IN_TIME: FaultRule(kind=FaultKind.LATENCY, seconds=3),
     Trouble.BUILD_FAILS: FaultRule(kind=FaultKind.FAIL_AND_STAY),
 }
 
@@ -83,21 +83,25 @@ def address() -> Iterator[Address]:
 def stage(
     request: pytest.FixtureRequest, simulator: MetalSimulator, metal_clock: VirtualClock, address: Address
 ) -> Iterator[Stage]:
-    """The adapter before the simulated cloud."""
+    """The adapter before the simulated cloud, with patience unless the test is about its end."""
+    trouble = request.node.callspec.params.get("trouble")
+    patience = 1.0 if trouble is Trouble.NO_ANSWER_IN_TIME else 20.0  # seconds; a busy machine answers late
     if request.param == "in process":
         transport = SimulatorAdapter(simulator.handle, clock=metal_clock)
-        yield _stage(_provider(metal_clock, "https://metal.example/metal/v1", transport), simulator, metal_clock)
+        yield _stage(
+            _provider(metal_clock, "https://metal.example/metal/v1", patience, transport), simulator, metal_clock
+        )
         return
     address.simulator = simulator
-    provider = _provider(SystemClock(), f"{address.server.url}/metal/v1", None)
+    provider = _provider(SystemClock(), f"{address.server.url}/metal/v1", patience)
     yield _stage(provider, simulator, metal_clock)
     provider.close()
 
 
-def _provider(clock: Clock, base_url: str, transport: Transport | None) -> EquinixMetal:
+def _provider(clock: Clock, base_url: str, patience: float, transport: Transport | None = None) -> EquinixMetal:
     settings = EquinixSettings(
         base_url=base_url,
-        call_seconds=0.5,
+        call_seconds=patience,
         page_size=5,
         pace=PaceSettings(calls_per_second=1_000, burst=1_000),
     )
