@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, StoreUnfitError
 
 BUSY_MILLISECONDS: Final = 5_000  # how long another program, such as a backup, may hold the file
 READERS_MAX: Final = 16
@@ -55,7 +55,9 @@ def sqlite_writer(path: Path, *, foreign_keys: bool = True) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreUnfitError(f"{path}: SQLite cannot keep a write-ahead log here ({mode}); use a local disk")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_KEPT}")

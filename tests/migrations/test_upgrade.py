@@ -1,6 +1,7 @@
 """Migrations are code: they lead where the program's tables are, with rows in place, and never backwards."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from engine.domain.ids import MachineUid
 from engine.domain.machine import MachineFilter
-from engine.errors import StoreUnfitError
+from engine.errors import StoreError, StoreUnfitError
 from engine.ports.store import Store
 from engine.resources import migrations_path
 from engine.store import check, open_store, upgrade
@@ -31,6 +32,13 @@ from tests.contract.store_records import (
 from tests.migrations.tables import create_from_metadata, described, run_sql
 
 NAME = re.compile(r"\d{4}_(expand|contract)_[a-z0-9_]+\.py")
+HALF = f"""
+from alembic import op
+revision, down_revision = "9000", "{head()}"
+def upgrade():
+    op.execute("CREATE TABLE half (done TEXT)")
+    op.execute("SELEKT 1")
+"""
 UPGRADE = "import sys; from engine.store import upgrade; upgrade(sys.argv[1])"
 
 
@@ -124,6 +132,29 @@ def test_foreign_database_is_refused(url: str) -> None:
 
     with pytest.raises(StoreUnfitError, match="other origin"):
         open_store(url)
+
+
+def test_failed_upgrade_changes_nothing(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision that fails half-way leaves the tables and the revision of before, and the next try can succeed."""
+    store = open_store(url)
+    admitted(store)
+    store.close()
+    before = described(url)
+    scripts = tmp_path / "migrations"
+    shutil.copytree(migrations_path(), scripts)
+    (scripts / "versions" / "9000_expand_half.py").write_text(HALF)
+    monkeypatch.setattr(sys.modules[head.__module__], "migrations_path", lambda: scripts)
+
+    with pytest.raises(StoreError):
+        upgrade(url)
+    assert described(url) == before
+
+    (scripts / "versions" / "9000_expand_half.py").write_text(HALF.replace("SELEKT", "SELECT"))
+    upgrade(url)
+    assert any("half" in line for line in described(url))
+    store = open_store(url)
+    assert len(store.find(MachineFilter())) == 1
+    store.close()
 
 
 def test_two_processes_upgrade_at_once(url: str) -> None:
