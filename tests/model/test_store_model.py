@@ -1,5 +1,6 @@
 """Random operations on SQLite and on the naive store: every answer and every snapshot must agree."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -48,7 +49,9 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "60"))  # the rest of the budget
 @cache
 def empty_database() -> Path:
     """A file with our tables, made once and copied for every example."""
-    path = Path(tempfile.mkdtemp(prefix="model-")) / "empty.db"
+    folder = tempfile.mkdtemp(prefix="model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "empty.db"
     open_store(f"sqlite:///{path}").close()
     return path
 
