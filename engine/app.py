@@ -16,6 +16,7 @@ from engine.cluster.kube import KubeCluster, open_cluster
 from engine.cluster.leases import LeaderElector, LeaseSettings
 from engine.config import Settings
 from engine.console.health import Health, Probes
+from engine.console.machines import MachineCollector
 from engine.console.server import ConsoleServer
 from engine.domain.outcome import Code
 from engine.domain.retry import Backoff
@@ -96,7 +97,13 @@ class Controller:
         self._acting = threading.Event()
         self._elector = self._assemble_elector() if settings.leader_elect else None
         self.health = Health(self._probes())
-        self.console = ConsoleServer(health=self.health, address=settings.address, port=settings.port, clock=self.clock)
+        self.console = ConsoleServer(
+            health=self.health,
+            machines=MachineCollector(self.cluster.machines),
+            address=settings.address,
+            port=settings.port,
+            clock=self.clock,
+        )
 
     def start(self) -> None:
         """Serve the probes, watch the clusters, and act as soon as this replica leads.

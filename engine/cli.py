@@ -199,12 +199,12 @@ def graph() -> None:
 @with_settings
 def doctor(**flags: str | None) -> None:
     """Check settings, database, clusters and permissions, and say what to mend; changes nothing."""
-    from engine.diagnosis import diagnose
+    from engine.diagnosis import Verdict, diagnose
 
     findings = diagnose(load(flags))
     for finding in findings:
-        typer.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.subject}: {finding.text}")
-    if not all(finding.fine for finding in findings):
+        typer.echo(f"{finding.verdict.value:<4}  {finding.subject}: {finding.text}")
+    if any(finding.verdict is Verdict.FAULT for finding in findings):
         raise typer.Exit(1)
 
 
@@ -261,12 +261,15 @@ def stop_signal() -> threading.Event:
 
 
 def _find(database_url: str, namespace: str, name: str) -> tuple[Any, Any]:
+    from engine.domain.ids import MachineUid
     from engine.domain.machine import MachineFilter
     from engine.errors import ConfigurationError
     from engine.store.opening import open_store
 
     store = open_store(database_url, readonly=True)
-    found = store.get(name) or next(reversed(store.find(MachineFilter(namespace=namespace, name=name))), None)
+    found = store.get(MachineUid(name)) or next(
+        reversed(store.find(MachineFilter(namespace=namespace, name=name))), None
+    )
     if found is None:
         raise ConfigurationError(f"no machine is or was called {name}; `machine-engine machines --all` lists them")
     return store, found

@@ -16,9 +16,6 @@ CLOUD_REQUEST_SECONDS = Histogram(
     ["provider", "service"],
     registry=REGISTRY,
 )
-MACHINES_BY_STATE = Gauge(
-    "machine_engine_machines", "Machines by state and step.", ["state", "step"], registry=REGISTRY
-)
 QUEUE_DEPTH = Gauge("machine_engine_queue_depth", "Machines that wait for a worker.", registry=REGISTRY)
 RUNS = Counter("machine_engine_runs", "Runs of machines, by how they ended.", ["result"], registry=REGISTRY)
 CLAIMS_REAPED = Counter("machine_engine_claims_reaped", "Expired claims that were taken back.", registry=REGISTRY)

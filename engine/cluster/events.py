@@ -14,7 +14,7 @@ from engine.errors import ClusterError
 from engine.ports.cluster import ConflictError, MachineEvent
 
 COMPONENT = "machine-controller"
-QUEUE_LENGTH_MAX = 1_000  # fifty seconds of writing at the default pace; older news is stale
+QUEUE_LENGTH_MAX = 10_000  # a wave of 2,000 machines; what is beyond it is counted and dropped
 MESSAGE_LENGTH_MAX = 1_024  # the API server's own limit
 NAME_LENGTH_MAX = 230  # leaves room for the hash within the 253 characters of a name
 REASON_LENGTH_MAX = 128  # the API server's own limit

@@ -4,7 +4,8 @@ import threading
 from datetime import timedelta
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -22,7 +23,9 @@ _LOOK_EVERY = timedelta(milliseconds=20)
 class ConsoleServer:
     """Serves the probes and the metrics."""
 
-    def __init__(self, *, health: Health, address: str, port: int, clock: Clock) -> None:
+    def __init__(self, *, health: Health, machines: Collector, address: str, port: int, clock: Clock) -> None:
+        self._machines = CollectorRegistry()
+        self._machines.register(machines)
         self._health = health
         self._clock = clock
         self._where = f"{address}:{port}"
@@ -71,7 +74,7 @@ class ConsoleServer:
         return _words(self._health.unready())
 
     def _metrics(self, request: Request) -> Response:  # noqa: ARG002 - the framework's signature
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(REGISTRY) + generate_latest(self._machines), media_type=CONTENT_TYPE_LATEST)
 
 
 def _words(faults: list[str]) -> Response:
