@@ -21,12 +21,15 @@ DEAD_LINES_MIN = 2_000  # below this many superseded lines a compaction is not w
 _LoadedKey = tuple[tuple[str, str], str, str]
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
-    """One write: the object that lies under the key from now on, or none."""
+_NOTHING = msgspec.Raw(b"null")
+
+
+class _Line(msgspec.Struct):
+    """One write: the object that lies under the key from now on, or null."""
 
     revision: int
     key: _LoadedKey
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = _NOTHING
 
 
 class ObjectLog:
@@ -39,8 +42,12 @@ class ObjectLog:
         self._dead = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _opened(path)
-        self._read()
-        self._compact()
+        try:
+            self._read()
+            self._compact()
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def revision(self) -> int:
@@ -50,7 +57,7 @@ class ObjectLog:
     def objects(self) -> Iterator[tuple[Key, Json]]:
         """Answer what the file holds."""
         for key, line in self._lines.items():
-            if line.value is not None:
+            if bytes(line.value) != b"null":
                 yield key, msgspec.json.decode(line.value)
 
     def wrote(self, revision: int, stored: Stored) -> None:
@@ -68,12 +75,14 @@ class ObjectLog:
     def _read(self) -> None:
         whole = 0
         for text in self._file:
+            if not text.endswith(b"\n"):
+                break  # the process was killed while it wrote this
             try:
-                line = msgspec.json.decode(text, type=_Line)
-            except msgspec.MsgspecError:
-                break
+                self._take(msgspec.json.decode(text, type=_Line))
+            except msgspec.MsgspecError as error:
+                message = f"{self._path} is damaged after byte {whole}; move it away to start with an empty cluster"
+                raise ConfigurationError(message) from error
             whole += len(text)
-            self._take(line)
         self._file.truncate(whole)
         self._file.seek(whole)
 
@@ -88,7 +97,7 @@ class ObjectLog:
         self._revision = max(self._revision, line.revision)
         key: Key = line.key
         self._dead += key in self._lines
-        if line.value is None:
+        if bytes(line.value) == b"null":
             self._lines.pop(key, None)
             self._dead += 1
         else:

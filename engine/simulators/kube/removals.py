@@ -124,7 +124,7 @@ class Remover:
             self._strip(marked.key, ORPHAN_FINALIZER)
         if FOREGROUND_FINALIZER in finalizers:
             for dependent in self._store.dependents(marked.uid):
-                self._delete(dependent, Propagation.FOREGROUND)
+                self._leave_owner(dependent, marked.uid, Propagation.FOREGROUND)
             self._finish_foreground(marked.key)
         if marked.key[0] == NAMESPACES:
             self._empty_namespace(marked.key[2])
@@ -143,7 +143,7 @@ class Remover:
         assert removed, "the lock is held between looking and removing"
         self._changed(removed)
         for dependent in self._store.dependents(removed.uid):
-            self._leave_owner(dependent, removed.uid)
+            self._leave_owner(dependent, removed.uid, None)
         for owner in removed.value["metadata"].get("ownerReferences") or ():
             waiting = self._store.with_uid(owner["uid"])
             if waiting:
@@ -153,12 +153,12 @@ class Remover:
         self._finish_definition((DEFINITIONS, "", ".".join(reversed(key[0]))))
         return removed
 
-    def _leave_owner(self, dependent: Stored, uid: str) -> None:
+    def _leave_owner(self, dependent: Stored, uid: str, propagation: Propagation | None) -> None:
         owners = dependent.value["metadata"].get("ownerReferences") or []
         if any(owner["uid"] != uid and self._store.with_uid(owner["uid"]) for owner in owners):
             self._disown(dependent, uid)
         else:
-            self._delete(dependent, None)
+            self._delete(dependent, propagation)
 
     def _disown(self, dependent: Stored, uid: str) -> None:
         value = dependent.copy()
