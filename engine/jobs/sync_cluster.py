@@ -160,7 +160,8 @@ class SyncCluster:
 
     def _retain_accounts(self) -> None:
         used = {machine.class_name for machine in self.cluster.machines()}
-        clouds = [binding.cloud for binding in (self.bindings.of_class(name) for name in used) if binding.cloud]
+        bindings = [self.bindings.of_class(name) for name in used]
+        clouds = [binding.returning for binding in bindings if binding.returning]
         self.inventory.retain(cloud.account for cloud in clouds)
         for cloud in clouds:
             self.inventory.register(cloud)

@@ -188,6 +188,14 @@ class Provider(Protocol):
         """
         ...
 
+    def bind_for_release(self, *, spec: Mapping[str, Any] | None, secret: Mapping[str, bytes]) -> Cloud:
+        """Answer the account of a class that may be too broken to buy with, for looking at devices and returning them.
+
+        A mistake in a class must not keep servers billing. No I/O. Raises InvalidSpecError when not even the account
+        can be told.
+        """
+        ...
+
     def warnings(self, spec: Mapping[str, Any]) -> Sequence[str]:
         """Answer what is accepted but deserves a word, such as a deprecated or unknown key."""
         ...

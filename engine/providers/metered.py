@@ -38,6 +38,11 @@ class MeteredProvider(Provider):
         cloud = self._provider.bind(spec=spec, secret=secret)
         return MeteredCloud(cloud, provider=self.name, meter=self._meter, clock=self._clock)
 
+    def bind_for_release(self, *, spec: Mapping[str, Any] | None, secret: Mapping[str, bytes]) -> Cloud:
+        """Answer the account of a class that may be broken, metered."""
+        cloud = self._provider.bind_for_release(spec=spec, secret=secret)
+        return MeteredCloud(cloud, provider=self.name, meter=self._meter, clock=self._clock)
+
     def warnings(self, spec: Mapping[str, Any]) -> Sequence[str]:
         """Answer the warnings of the provider inside."""
         return self._provider.warnings(spec)

@@ -25,6 +25,9 @@ class Binding:
     """A fingerprint of everything this was made of; it changes when the class or a secret does."""
     provider: Provider | None = None
     cloud: Cloud | None = None
+    """The account to buy from; None when the class or a secret is at fault."""
+    returning: Cloud | None = None
+    """The account to return devices to; there also when the class is too broken to buy with."""
     fault: Problem | None = None
     class_object: ClassObject | None = None
     secret_name: str = ""
@@ -83,11 +86,20 @@ class Bindings:
             cloud = provider.bind(spec=found.provider_spec, secret=merged)
         except InvalidSpecError as wrong:
             fault = problem(wrong.code, _spec_message(found, name, wrong))
-            return Binding(inputs=inputs, provider=provider, fault=fault, class_object=found, secret_name=name)
+            returning = _returning(provider, found, merged)
+            return Binding(
+                inputs=inputs,
+                provider=provider,
+                returning=returning,
+                fault=fault,
+                class_object=found,
+                secret_name=name,
+            )
         return Binding(
             inputs=inputs,
             provider=provider,
             cloud=cloud,
+            returning=cloud,
             class_object=found,
             secret_name=name,
             userdata=merged.get(USERDATA_KEY, b"").decode("utf-8", errors="replace"),
@@ -98,6 +110,13 @@ class Bindings:
             while len(self._made) >= BINDINGS_MAX:
                 self._made.pop(next(iter(self._made)))
             self._made[made.inputs] = made
+
+
+def _returning(provider: Provider, found: ClassObject, merged: Mapping[str, bytes]) -> Cloud | None:
+    try:
+        return provider.bind_for_release(spec=found.provider_spec, secret=merged)
+    except InvalidSpecError:
+        return None
 
 
 def _reference_fault(machine: MachineObject) -> Problem | None:

@@ -36,7 +36,6 @@ from engine.workflow.step import (
     Remember,
 )
 
-
 _SERVICE_BEGINS = frozenset({Trigger.NODE_JOINED, Trigger.DEVICE_READIED, Trigger.RECOVERED})
 
 
@@ -84,7 +83,7 @@ class Journal:
 
     def perform(self, effect: CloudEffect, binding: Binding) -> Effected:
         """Write the intent, act, and answer what came back; the result is not committed yet."""
-        cloud = binding.cloud
+        cloud = binding.cloud if isinstance(effect, Order) else binding.returning
         if isinstance(effect, HoldReservation):
             return Effected(effect=effect, outcome=self._hold(effect))
         if cloud is None:

@@ -67,7 +67,7 @@ class Observer:
         """Answer what the caches, the boards and the store show of this machine now."""
         machine = self.cluster.machine(record.uid)
         binding = self._binding(record, machine)
-        account = binding.cloud.account if binding.cloud else None
+        account = binding.returning.account if binding.returning else None
         open_order = self._open_order(record)
         return Context(
             record=record,
@@ -94,8 +94,8 @@ class Observer:
             binding = self.bindings.of_class(record.class_name)
         else:
             return _NO_BINDING
-        if binding.cloud:
-            self.inventory.register(binding.cloud)
+        if binding.returning:
+            self.inventory.register(binding.returning)
         return binding
 
     def _absence(self, uid: MachineUid, machine: MachineObject | None) -> timedelta:

@@ -210,7 +210,7 @@ class Runner:
         return machine is None or status is None or same(machine.status, status)
 
     def _expect(self, context: Context, wait: Wait) -> None:
-        cloud = context.binding.cloud
+        cloud = context.binding.returning
         if cloud is None:
             return
         if wait.awaited is Awaited.NOTHING:

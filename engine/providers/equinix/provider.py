@@ -29,6 +29,8 @@ from engine.providers.equinix.spec import (
     MetalSpec,
     hostname_fault,
     is_uuid,
+    read_account,
+    read_credential,
     read_secret,
     read_spec,
     read_warnings,
@@ -63,6 +65,17 @@ class EquinixMetal(Provider):
         credential, secret_problems = read_secret(secret)
         if read is None or credential is None:
             raise InvalidSpecError([*spec_problems, *secret_problems])
+        return self._cloud(read, credential)
+
+    def bind_for_release(self, *, spec: Mapping[str, Any] | None, secret: Mapping[str, bytes]) -> Cloud:
+        """Answer the account alone: project and API key are enough to list and return devices."""
+        read, spec_problems = read_account(spec)
+        credential, secret_problems = read_credential(secret)
+        if read is None or credential is None:
+            raise InvalidSpecError([*spec_problems, *secret_problems])
+        return self._cloud(read, credential)
+
+    def _cloud(self, read: MetalSpec, credential: Credential) -> Cloud:
         return EquinixCloud(
             spec=read,
             credential=credential,

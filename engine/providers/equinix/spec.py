@@ -98,6 +98,20 @@ def read_spec(raw: Mapping[str, Any] | None) -> tuple[MetalSpec | None, list[str
     return (None, reader.problems) if reader.problems else (spec, [])
 
 
+def read_account(raw: Mapping[str, Any] | None) -> tuple[MetalSpec | None, list[str]]:
+    """Answer as much of a spec as tells the account and its devices, or None and what is wrong with that."""
+    if not isinstance(raw, Mapping):
+        return None, ["the MachineClass has no providerSpec; write one with projectID"]
+    reader = _Reader(raw)
+    project_id = reader.uuid("projectID", "the id of the project in which devices are bought")
+    if reader.problems:
+        return None, reader.problems
+    spec = MetalSpec(
+        project_id=project_id, metro="", plan="", billing_cycle="", operating_system="", tags=reader.tags()
+    )
+    return spec, []
+
+
 def read_secret(secret: Mapping[str, bytes]) -> tuple[Credential | None, list[str]]:
     """Answer the credential in the merged secrets, or None and what is wrong with them; no value is repeated."""
     problems = []
@@ -105,6 +119,13 @@ def read_secret(secret: Mapping[str, bytes]) -> tuple[Credential | None, list[st
         problems.append(
             f"the secret of this MachineClass has no key {USERDATA_KEY}, or it is empty; put the user data there"
         )
+    credential, faults = read_credential(secret)
+    return (None, problems + faults) if problems or faults else (credential, [])
+
+
+def read_credential(secret: Mapping[str, bytes]) -> tuple[Credential | None, list[str]]:
+    """Answer the API key in the merged secrets, or None and what is wrong with it; no value is repeated."""
+    problems = []
     key = next((key for key in TOKEN_KEYS if secret.get(key, b"").strip()), None)
     token = secret[key].decode("ascii", errors="replace").strip() if key else ""
     if key is None:

@@ -40,7 +40,7 @@ class ReleaseDevices:
         targets = _targets(context)
         if not targets and _never_bought(context):
             return Advance(trigger=Trigger.DEVICE_GONE, note="nothing was bought for this machine")
-        if context.binding.cloud is None:
+        if context.binding.returning is None:
             return paused(context) or _no_account(context)
         return paused(context) or _unreleased(context, targets) or self._prove(context, targets)
 
