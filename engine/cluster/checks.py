@@ -90,7 +90,10 @@ def _known(server: ApiServer) -> frozenset[str]:
 
 
 def _refused(server: ApiServer, permissions: Sequence[Permission]) -> list[str]:
-    return [f"{permission} at {server.title}" for permission in permissions if not _allowed(server, permission)]
+    try:
+        return [f"{permission} at {server.title}" for permission in permissions if not _allowed(server, permission)]
+    except ObjectGoneError:
+        return []  # A server that knows no reviews, such as the embedded one, refuses nobody.
 
 
 def _allowed(server: ApiServer, permission: Permission) -> bool:

@@ -1,11 +1,7 @@
 """What a user of Kubernetes does beside the controller under test, and what a test sees of it."""
 
 import json
-import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +9,7 @@ import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 
-from engine.ports.cluster import Cluster, Kind, ObjectChange
-
-WAIT_SECONDS_MAX = 20.0  # a fact that takes longer will not come
+MERGE = "application/merge-patch+json"
 MACHINES_API = "/apis/machine.sapcloud.io/v1alpha1"
 CRDS = Path(__file__).resolve().parents[2] / "kubernetes" / "crds"
 Json = dict[str, Any]
@@ -139,57 +133,3 @@ class User:
         """The Events about the Machine of this name."""
         found = self.request("GET", self.path("events"))
         return [event for event in found["items"] if event["involvedObject"]["name"] == name]
-
-
-MERGE = "application/merge-patch+json"
-
-
-@dataclass
-class Changes:
-    """A listener that remembers and can be waited for."""
-
-    seen: list[ObjectChange] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._changed = threading.Condition()
-
-    def __call__(self, change: ObjectChange) -> None:
-        """Remember the change."""
-        with self._changed:
-            self.seen.append(change)
-            self._changed.notify_all()
-
-    def wait_for(self, kind: Kind, name: str, *, deleted: bool = False) -> ObjectChange:
-        """The first such change, which may have come already."""
-
-        def found() -> ObjectChange | None:
-            wanted = (kind, name, deleted)
-            return next((seen for seen in self.seen if (seen.kind, seen.name, seen.deleted) == wanted), None)
-
-        with self._changed:
-            assert self._changed.wait_for(found, WAIT_SECONDS_MAX), f"no change of {kind} {name} among {self.seen}"
-        change = found()
-        assert change
-        return change
-
-    def forget(self) -> None:
-        """Earlier changes do not count any more."""
-        with self._changed:
-            self.seen.clear()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """The port over a running API server, and a user of the same server."""
-
-    cluster: Cluster
-    user: User
-    changes: Changes
-
-
-def eventually(fact: Callable[[], object]) -> None:
-    """The fact holds, now or soon."""
-    until = time.monotonic() + WAIT_SECONDS_MAX
-    while not fact():
-        assert time.monotonic() < until, "the fact did not come to hold"
-        time.sleep(0.01)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.cluster_contract", "tests.contract.cluster_user")
+for part in ("read_contract", "write_contract", "contract", "stage", "user"):
+    pytest.register_assert_rewrite(f"tests.contract.cluster_{part}")
 
 # After the line above, which must come first.
 from engine.clock import SystemClock  # noqa: E402
@@ -27,8 +28,10 @@ from engine.ports.cluster import ClusterDeniedError, ClusterUnavailableError, Ki
 from engine.simulators.http import HttpServer  # noqa: E402
 from engine.simulators.kube import KubeSimulator  # noqa: E402
 from engine.simulators.seed import Seed  # noqa: E402
-from tests.contract.cluster_contract import ClusterContract, LonelyClusterContract, WriteContract  # noqa: E402
-from tests.contract.cluster_user import Changes, RefusedError, Stage, User, eventually  # noqa: E402
+from tests.contract.cluster_contract import ClusterContract, LonelyClusterContract  # noqa: E402
+from tests.contract.cluster_stage import Changes, Stage, eventually  # noqa: E402
+from tests.contract.cluster_user import RefusedError, User  # noqa: E402
+from tests.contract.cluster_write_contract import WriteContract  # noqa: E402
 from tests.controlplane.plane import ControlPlane  # noqa: E402
 
 

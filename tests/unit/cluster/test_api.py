@@ -1,3 +1,5 @@
+"""One API server spoken to: credentials that expire, servers that fail, writes that are paced and counted."""
+
 from datetime import timedelta
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The cache between lists, events and answers, in every order."""
+
 from dataclasses import dataclass
 
 import pytest

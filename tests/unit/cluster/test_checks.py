@@ -1,3 +1,5 @@
+"""The checks before the start and for the doctor."""
+
 import json
 from pathlib import Path
 
@@ -79,3 +81,9 @@ def test_what_is_not_allowed_is_listed(tmp_path: Path) -> None:
         "patch nodes cluster-wide at the target cluster",
         "delete nodes cluster-wide at the target cluster",
     ]
+
+
+def test_a_server_without_reviews_refuses_nobody(tmp_path: Path) -> None:
+    """The embedded API server knows no RBAC; nothing is missing there."""
+    with served(lambda _request: refusal(404), tmp_path, clock=SystemClock()) as api:
+        assert missing_permissions(servers_of(api), namespace="shoot") == []

@@ -1,3 +1,5 @@
+"""Kubeconfigs, pods, and all the ways to get them wrong."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""Go durations, compared with exact arithmetic."""
+
 import contextlib
 from datetime import timedelta
 from fractions import Fraction

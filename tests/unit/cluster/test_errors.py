@@ -1,3 +1,5 @@
+"""Answers and network errors as decisions."""
+
 import json
 from typing import Any
 

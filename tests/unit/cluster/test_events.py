@@ -1,3 +1,5 @@
+"""Events that nobody waits for."""
+
 import json
 import threading
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,5 @@
+"""The parts of the port that a well-behaved API server never exercises."""
+
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,3 +1,5 @@
+"""The election, with time and outages under control."""
+
 import json
 import threading
 from collections.abc import Iterator

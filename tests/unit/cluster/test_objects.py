@@ -1,3 +1,5 @@
+"""JSON as others write it, and the patches that we write."""
+
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,3 +1,5 @@
+"""The watch before a server that does everything wrong."""
+
 import json
 import logging
 import threading
