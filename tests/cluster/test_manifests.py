@@ -246,7 +246,7 @@ def test_sample_secret_opens_the_simulator() -> None:
 
     assert secret["stringData"]["apiToken"] == metal.API_KEY
     assert secret["stringData"]["userData"].startswith("#cloud-config\n")
-    assert "<<BOOTSTRAP_TOKEN>>" in secret["stringData"]["userData"]
+    assert "<<MACHINE_NAME>>" in secret["stringData"]["userData"]
     assert "<<MACHINE_NAME>>" in secret["stringData"]["userData"]
 
 

@@ -34,6 +34,7 @@ def _retried(context: Context) -> Advance | None:
     return Advance(
         trigger=Trigger.RETRIED,
         note=f"an operator asked for another try ({RETRY_ANNOTATION}={mark[:40]})",
+        problem=context.record.problem,
         changes={"retry_mark": mark, "created_at": context.now, "device_id": None, "provider_id": ""},
     )
 
