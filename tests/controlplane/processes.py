@@ -49,6 +49,11 @@ class Process:
         """Whether the program has not ended."""
         return self._child.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the program ended: its exit code, or the negated signal; None while it runs."""
+        return self._child.poll()
+
     def wait_until(self, ready: Callable[[], bool], *, seconds_max: float) -> None:
         """Return when `ready` holds; raise when the program ends before or the time is over."""
         deadline = time.monotonic() + seconds_max
