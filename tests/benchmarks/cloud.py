@@ -40,7 +40,7 @@ def main() -> None:
         print(server.url, flush=True)
         sys.stdin.read()
         stopping.set()
-        calls = {str(name.value): count for name, count in metal.journal.calls.items()}
+        calls = {str(name): count for name, count in metal.journal.calls.items()}
         print(json.dumps({"calls": calls, "billing": len(metal.billing())}), flush=True)
 
 
@@ -55,7 +55,7 @@ def _join(metal: MetalSimulator, wire: Wire, stopping: threading.Event) -> None:
 
 def _node(name: str, device_id: str) -> dict[str, Any]:
     at = SystemClock().now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+    condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is ready"}
     return {
         "apiVersion": "v1",
         "kind": "Node",

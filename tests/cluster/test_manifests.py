@@ -241,12 +241,11 @@ def test_samples_name_each_other() -> None:
 
 
 def test_sample_secret_opens_the_simulator() -> None:
-    """The samples work with the simulator as they are, and their user data has both placeholders."""
+    """The samples work with the simulator as they are, and their user data has the placeholder."""
     (secret,) = documents(MANIFESTS / "secret.yaml")
 
     assert secret["stringData"]["apiToken"] == metal.API_KEY
     assert secret["stringData"]["userData"].startswith("#cloud-config\n")
-    assert "<<MACHINE_NAME>>" in secret["stringData"]["userData"]
     assert "<<MACHINE_NAME>>" in secret["stringData"]["userData"]
 
 
