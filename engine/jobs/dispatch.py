@@ -60,6 +60,13 @@ class Dispatch:
         """Have the machine run soon."""
         self._queue.wake(uid, self._lane(uid))
 
+    def serve_next(self, seconds: float) -> bool:
+        """Run the next machine that is ready; answer whether there was one within this time."""
+        uid = self._queue.take(seconds)
+        if uid is not None:
+            self._run(uid)
+        return uid is not None
+
     def stuck_for(self) -> timedelta:
         """Answer for how long the slowest worker has not come back."""
         now = self._clock.monotonic()
@@ -73,10 +80,7 @@ class Dispatch:
         name = threading.current_thread().name
         while True:
             self._beats[name] = self._clock.monotonic()
-            uid = self._queue.take(_TAKE_SECONDS)
-            if uid is not None:
-                self._run(uid)
-            elif self._queue.closed:
+            if not self.serve_next(_TAKE_SECONDS) and self._queue.closed:
                 self._beats.pop(name, None)
                 return
 

@@ -1,0 +1,189 @@
+"""What must hold in a simulated world, checked against its ground truth and not against what the engine believes.
+
+Some promises are about an instant (an intent before its effect, a finalizer after the last device) and are checked at
+the very call; the others are checked after every step, and a few only when the world has come to rest.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.domain.history import fold
+from engine.domain.ids import DeviceId, MachineUid
+from engine.domain.intents import IntentKind
+from engine.domain.machine import MachineFilter, MachineRecord
+from engine.domain.phase import phase_of, status_of
+from engine.domain.triggers import Trigger
+from engine.domain.wanted import MACHINE_FINALIZER, MachineObject
+from engine.errors import EngineError
+from engine.ports.store import HistoryFilter, Store
+from engine.providers.equinix.spec import UID_TAG_PREFIX
+from engine.simulators.cluster import SimulatedCluster
+from engine.simulators.metal import DeviceView, MetalSimulator
+from engine.simulators.ports import Call
+from engine.workflow.mirror import same
+
+BILLING_AT_ONCE_MAX = 2  # one, and one more while an order is in doubt
+
+
+class BrokenPromiseError(EngineError):
+    """The engine broke an invariant; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What an all-knowing observer sees."""
+
+    store: Store
+    cluster: SimulatedCluster
+    cloud: MetalSimulator
+    canaries: tuple[str, ...]
+    """Secrets that must appear nowhere."""
+
+
+class Invariants:
+    """The promises, and what they remember between two checks."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._versions: dict[MachineUid, int] = {}
+        self._doomed: set[str] = set()
+        self._read: set[str] = set()
+
+    def before(self, call: Call) -> None:
+        """Check what must hold at the instant of a call."""
+        match call.name:
+            case "cloud.order":
+                self._order_is_intended(call.arguments[0].uid)
+            case "cloud.release":
+                self._release_is_right(call.arguments[0])
+            case "cluster.drop_finalizer":
+                self._nothing_is_left(call.arguments[0])
+            case "cluster.write_status":
+                self._status_is_committed(*call.arguments)
+            case _:
+                pass
+
+    def after_step(self) -> None:
+        """Check what must hold at every instant."""
+        self._doomed |= {each.uid for each in self._truth.cluster.user.machines() if each.deletion_requested_at}
+        records = {record.uid: record for record in self._truth.store.find(MachineFilter())}
+        for record in records.values():
+            self._history_explains(record)
+        for uid, devices in self._billing().items():
+            if len(devices) > BILLING_AT_ONCE_MAX:
+                raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at once")
+            known = records.get(MachineUid(uid))
+            if known is None or known.finished:
+                raise BrokenPromiseError(f"I2: device {devices[0].id} costs money and nobody knows it")
+        self._no_secret_is_told()
+
+    def at_rest(self) -> None:
+        """Check what must hold when nothing is under way any more."""
+        self.after_step()
+        for uid, devices in self._billing().items():
+            if len(devices) > 1:
+                raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at rest")
+        for machine in self._truth.cluster.user.machines():
+            self._status_is_newest(machine)
+        for record in self._truth.store.find(MachineFilter()):
+            open_intents = [each for each in self._truth.store.intents(record.uid) if each.unresolved]
+            if record.finished and any(each.kind is IntentKind.ORDER for each in open_intents):
+                raise BrokenPromiseError(f"I2: machine {record.uid} ended with an order in doubt")
+        held = [each for each in self._truth.store.reservations() if each.freed_at is None]
+        for each in held:
+            owner = self._truth.store.get(each.uid)
+            if owner is None or owner.finished:
+                raise BrokenPromiseError(f"reservation {each.reservation_id} is held by a machine that is gone")
+
+    def doomed(self, uid: str) -> bool:
+        """Answer whether somebody truly asked for this Machine's deletion."""
+        now = self._truth.cluster.user.machines()
+        return uid in self._doomed or any(each.uid == uid and each.deletion_requested_at for each in now)
+
+    def _order_is_intended(self, uid: MachineUid) -> None:
+        intents = [each for each in self._truth.store.intents(uid) if each.kind is IntentKind.ORDER]
+        unresolved = [each for each in intents if each.unresolved]
+        if len(unresolved) != 1:
+            raise BrokenPromiseError(f"I1: machine {uid} orders with {len(unresolved)} open intents")
+
+    def _release_is_right(self, device_id: DeviceId) -> None:
+        view = next((each for each in self._truth.cloud.history() if each.id == device_id), None)
+        owners = [owner_of(view)] if view else []
+        for uid in owners:
+            told = [each for each in self._truth.store.intents(MachineUid(uid)) if each.device_id == device_id]
+            if not any(each.kind is IntentKind.RELEASE and each.unresolved for each in told):
+                raise BrokenPromiseError(f"I3: device {device_id} is released without an intent")
+            record = self._truth.store.get(MachineUid(uid))
+            spare = record is not None and record.device_id not in {None, device_id}
+            if not self.doomed(uid) and not spare:
+                raise BrokenPromiseError(f"I3: device {device_id} of machine {uid} is released and nobody asked for it")
+
+    def _nothing_is_left(self, machine: MachineObject) -> None:
+        for each in self._truth.cloud.devices():
+            if owner_of(each) == machine.uid and self._ours(machine):
+                raise BrokenPromiseError(f"I4: the finalizer of {machine.name} goes, device {each.id} is {each.state}")
+
+    def _ours(self, machine: MachineObject) -> bool:
+        return MACHINE_FINALIZER in machine.finalizers
+
+    def _status_is_committed(self, machine: MachineObject, status: object) -> None:
+        record = self._truth.store.get(machine.uid)
+        wanted = status_of(record, target=self._truth.cluster.has_target) if record else None
+        if wanted != status:
+            raise BrokenPromiseError(f"I7: the status of {machine.name} would say what is not committed: {status}")
+
+    def _status_is_newest(self, machine: MachineObject) -> None:
+        record = self._truth.store.get(machine.uid)
+        if record is None or record.finished:
+            return
+        wanted = status_of(record, target=self._truth.cluster.has_target)
+        if wanted and not same(machine.status, wanted):
+            phase = phase_of(record, target=self._truth.cluster.has_target)
+            raise BrokenPromiseError(f"I7: {machine.name} is {phase} and its status says {machine.status}")
+
+    def _history_explains(self, record: MachineRecord) -> None:
+        known = self._versions.get(record.uid)
+        if known == record.version:
+            return
+        if known is not None and record.version < known:
+            raise BrokenPromiseError(f"I5: machine {record.uid} went back from version {known} to {record.version}")
+        entries = self._truth.store.history(HistoryFilter(uid=record.uid, limit=100_000))
+        if len(entries) != record.version or fold(entries) != record.place:
+            raise BrokenPromiseError(f"I5: the history of machine {record.uid} does not lead to {record.place}")
+        if record.finished and entries[-1].trigger != Trigger.FINALIZED:
+            raise BrokenPromiseError(f"I5: machine {record.uid} ended by {entries[-1].trigger}")
+        self._versions[record.uid] = record.version
+        self._tell_nothing(f"history of {record.uid}", [repr(entry) for entry in entries], always=True)
+
+    def _no_secret_is_told(self) -> None:
+        for key, event in self._truth.cluster.events.items():
+            self._tell_nothing(f"event {key}", [event.message])
+        for machine in self._truth.cluster.user.machines():
+            place = f"machine {machine.name} at {machine.resource_version}"
+            self._tell_nothing(place, [repr(machine)])
+        for uid, version in self._versions.items():
+            self._tell_nothing(
+                f"intents of {uid} at {version}", [repr(each) for each in self._truth.store.intents(uid)]
+            )
+
+    def _tell_nothing(self, place: str, texts: Iterable[str], *, always: bool = False) -> None:
+        if place in self._read and not always:
+            return
+        self._read.add(place)
+        for text in texts:
+            if any(canary in text for canary in self._truth.canaries):
+                raise BrokenPromiseError(f"I8: a secret stands in {place}")
+
+    def _billing(self) -> dict[str, Sequence[DeviceView]]:
+        owned: dict[str, list[DeviceView]] = {}
+        for each in self._truth.cloud.billing():
+            uid = owner_of(each)
+            if uid:
+                owned.setdefault(uid, []).append(each)
+        return dict(owned)
+
+
+def owner_of(device: DeviceView) -> str:
+    """Answer the uid that a device's tag names, empty when it has none."""
+    tags = [tag.removeprefix(UID_TAG_PREFIX) for tag in device.tags if tag.startswith(UID_TAG_PREFIX)]
+    return tags[0] if tags else ""

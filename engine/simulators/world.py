@@ -1,0 +1,340 @@
+"""A whole world in one thread, from one seed: the production engine between a simulated cloud and cluster.
+
+`World` holds what survives a `kill -9` (the store, the cloud, the cluster, and kubelets that join); `Engine` is one
+life of the process, with every queue, cache and mark of it, and is thrown away by a crash. Time is virtual: a step lets
+it pass, and each of the engine's jobs takes its turn as often as it would in production.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from engine.domain.machine import MachineFilter
+from engine.domain.retry import Backoff
+from engine.domain.states import ACTIVE_HEALTHY
+from engine.domain.wanted import MachineObject
+from engine.errors import EngineError
+from engine.jobs.dispatch import Dispatch
+from engine.jobs.poll_inventory import Cadence, PollInventory
+from engine.jobs.queue import ReadyQueue
+from engine.jobs.reap import Reap
+from engine.jobs.sync_cluster import SyncCluster
+from engine.ports.store import Store
+from engine.providers.equinix.api import EquinixSettings
+from engine.providers.equinix.provider import NAME, EquinixMetal
+from engine.simulators.clock import VirtualClock
+from engine.simulators.cluster import SimulatedCluster
+from engine.simulators.invariants import Invariants, Truth, owner_of
+from engine.simulators.metal import PROJECT_ID, KeySettings, MetalSettings, MetalSimulator, SimulatorAdapter
+from engine.simulators.ports import Call, Moment, SimulatedCrash, Tap
+from engine.simulators.seed import Seed
+from engine.workflow.binding import Bindings
+from engine.workflow.inventory import Inventory
+from engine.workflow.mirror import Mirror
+from engine.workflow.observation import Marks, Observer
+from engine.workflow.policy import Policy
+from engine.workflow.runner import Runner
+
+TOKEN = "canary-token-6f1e9c"  # noqa: S105 - it opens a simulator only, and must never be seen again
+USERDATA = "#cloud-config\n# canary-userdata-77ab01\n"
+CANARIES = (TOKEN, "canary-userdata-77ab01")
+CLASS = "workers"
+SECRET = "workers-key"  # noqa: S105 - a Secret's name
+SPEC: dict[str, Any] = {
+    "projectID": PROJECT_ID,
+    "metro": "da",
+    "machineType": "c3.small.x86",
+    "billingCycle": "hourly",
+    "OS": "ubuntu_22_04",
+    "tags": ["kubernetes.io/cluster/shoot", "kubernetes.io/role/node"],
+}
+RUNS_MAX = 1_000  # in one step; more is a machine that wakes itself for ever
+_LONG_AGO = -1e9
+
+# Devices live some twenty times as fast as real ones, so that a life is a hundred steps and not a thousand.
+QUICK_METAL = MetalSettings(
+    keys=(KeySettings(token=TOKEN),),
+    queue_for=timedelta(seconds=3),
+    provision_for=timedelta(seconds=15),
+    deprovision_for=timedelta(seconds=5),
+    wipe_for=timedelta(seconds=10),
+)
+QUICK_POLICY = Policy(
+    creation_timeout=timedelta(minutes=10),
+    visibility_window=timedelta(seconds=20),
+    capacity_retry=timedelta(seconds=30),
+    reservation_cooldown=timedelta(seconds=15),
+    release_repeat=timedelta(seconds=30),
+    object_lost_after=timedelta(seconds=60),
+    backoff=Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=20)),
+    busy_retry=timedelta(seconds=3),
+    claim_span=timedelta(seconds=12),
+)
+QUICK_CADENCE = Cadence(fastest=timedelta(seconds=1), expecting_max=timedelta(seconds=4), quiet=timedelta(seconds=10))
+
+
+class NeverCameError(EngineError):
+    """What a simulation waited for did not come about within its limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldSettings:
+    """One world."""
+
+    target: bool = True
+    """Whether there is a target cluster, with Nodes in it."""
+    join_after: timedelta | None = timedelta(seconds=4)
+    """How long a Node takes to join once its device is up; None for never."""
+    metal: MetalSettings = QUICK_METAL
+    spec: dict[str, Any] = field(default_factory=lambda: dict(SPEC))
+    """The providerSpec of the class."""
+    policy: Policy = QUICK_POLICY
+    cadence: Cadence = QUICK_CADENCE
+    page_size: int = 100
+    """Devices on a page of the cloud's list."""
+    lag: timedelta = timedelta(0)
+    """How long the watches lag behind."""
+    full_every: timedelta = timedelta(seconds=30)
+    """Between full comparisons."""
+    tick: timedelta = timedelta(seconds=1)
+    """How much time a step lets pass while something happens …"""
+    tick_max: timedelta = timedelta(seconds=2)
+    """… and, doubling, when nothing does."""
+
+
+class Engine:
+    """One life of the process: assembled as in production, driven by one thread."""
+
+    def __init__(self, world: "World", tap: Tap) -> None:
+        self.tap = tap
+        self._clock = world.clock
+        self._full_every = world.settings.full_every
+        store, cluster, policy = tap.store(world.store), tap.cluster(world.cluster), world.settings.policy
+        providers = {NAME: tap.provider(_metal(world))}
+        self.inventory, self.bindings = Inventory(), Bindings(cluster, providers)
+        marks, clock = Marks(world.clock), world.clock
+        observer = Observer(
+            clock=clock,
+            store=store,
+            cluster=cluster,
+            bindings=self.bindings,
+            inventory=self.inventory,
+            marks=marks,
+            policy=policy,
+            started=clock.monotonic(),
+        )
+        runner = Runner(
+            clock=clock,
+            store=store,
+            cluster=cluster,
+            inventory=self.inventory,
+            observer=observer,
+            mirror=Mirror(cluster),
+            marks=marks,
+            policy=policy,
+            worker="worker",
+        )
+        self.dispatch = Dispatch(clock=clock, store=store, cluster=cluster, runner=runner, queue=ReadyQueue())
+        wake = self.dispatch.wake
+        self.sync = SyncCluster(
+            clock=clock,
+            store=store,
+            cluster=cluster,
+            bindings=self.bindings,
+            inventory=self.inventory,
+            wake=wake,
+            full_every=world.settings.full_every,
+        )
+        self.poll = PollInventory(
+            clock=clock,
+            store=store,
+            inventory=self.inventory,
+            wake=wake,
+            cadence=world.settings.cadence,
+            spawn=lambda act: act(),
+        )
+        self._reap = Reap(clock=clock, store=store, wake=wake)
+        self._reaped_at = _LONG_AGO
+        cluster.start(self.sync.notice)
+
+    def turn(self) -> None:
+        """Let every job take its turn, and serve every machine that is ready."""
+        self.sync.turn()
+        self._serve()
+        self.poll.turn()
+        self.dispatch.turn()
+        if self._clock.monotonic() - self._reaped_at >= 10:
+            self._reap.turn()
+            self._reaped_at = self._clock.monotonic()
+        self._serve()
+
+    def _serve(self) -> None:
+        for _ in range(RUNS_MAX):
+            if self.sync.arrived.is_set():
+                self.sync.turn()
+            if not self.dispatch.serve_next(0.0):
+                return
+        raise NeverCameError(f"after {RUNS_MAX} runs in one instant there is still a machine that wants to run")
+
+
+class World:
+    """Everything there is. The same seed and the same orders give the same trace, byte for byte."""
+
+    def __init__(
+        self,
+        seed: Seed,
+        store: Store,
+        settings: WorldSettings | None = None,
+        *,
+        mishaps: Mapping[int, Moment] | None = None,
+    ) -> None:
+        """Begin with one class and its Secret, and no Machine; the store stays the caller's to close.
+
+        `mishaps` says at which numbered calls something goes wrong; the numbers run on over a crash.
+        """
+        self.settings = settings or WorldSettings()
+        self.clock = VirtualClock()
+        self.store = store
+        self.cloud = MetalSimulator(clock=self.clock, seed=seed.child("metal"), settings=self.settings.metal)
+        self.cluster = SimulatedCluster(clock=self.clock, seed=seed.child("cluster"), target=self.settings.target)
+        self.cluster.lag = self.settings.lag
+        self.trace: list[str] = []
+        """One line for each numbered call: when, which, and how it ended."""
+        self.crashes = 0
+        """How often the process was killed."""
+        self._mishaps = dict(mishaps or {})
+        self._joined: set[str] = set()
+        self._tick = self.settings.tick
+        self.invariants = self._watched()
+        self.rotate(TOKEN)
+        self.cluster.user.make_class(CLASS, secret=SECRET, spec=self.settings.spec)
+        self.engine = Engine(self, self._tap(first=1))
+
+    @property
+    def calls(self) -> int:
+        """How many numbered calls were made so far, over all lives of the process."""
+        return self.engine.tap.next - 1
+
+    def rotate(self, token: str) -> None:
+        """Put this token into the Secret."""
+        values = {"apiToken": token.encode(), "userData": USERDATA.encode()}
+        self.cluster.user.make_secret(SECRET, values)
+
+    def reclass(self, **spec: Any) -> None:
+        """Change the providerSpec of the class."""
+        held = self.cluster.machine_class(CLASS)
+        changed = {**(held.provider_spec if held and held.provider_spec else {}), **spec}
+        self.cluster.user.make_class(CLASS, secret=SECRET, spec=changed)
+
+    def create(self, name: str, **more: Any) -> MachineObject:
+        """Want a Machine."""
+        return self.cluster.user.make_machine(name, class_name=CLASS, **more)
+
+    def delete(self, name: str) -> None:
+        """Want a Machine gone."""
+        self.cluster.user.delete(MachineObject, name)
+
+    def crash(self) -> None:
+        """Kill the process, and start it anew on the same store, cloud and cluster."""
+        self.engine.tap.kill()
+        self.crashes += 1
+        self.cluster.stop()
+        self.engine = Engine(self, self._tap(first=self.engine.tap.next))
+
+    def lose_store(self, empty: Store) -> None:
+        """Kill the process, and let it start anew on a database that knows nothing."""
+        self.store = empty
+        self.invariants = self._watched()
+        self.crash()
+
+    def step(self) -> None:
+        """Let time pass to the next instant, let everybody act, and check every promise."""
+        before = self.calls
+        self.clock.advance(self._tick)
+        self.cluster.deliver()
+        self._join()
+        try:
+            self.engine.turn()
+        except SimulatedCrash:
+            self.crash()
+        self.invariants.after_step()
+        idle = self.calls == before
+        self._tick = min(self._tick * 2, self.settings.tick_max) if idle else self.settings.tick
+
+    def run_until(self, fact: Callable[[], object], *, limit: timedelta = timedelta(minutes=10)) -> timedelta:
+        """Step until the fact holds; answer how much time passed. Raises NeverCameError when the limit is over."""
+        start = self.clock.now()
+        while not fact():
+            if self.clock.now() - start > limit:
+                raise NeverCameError(f"after {limit}: {'; '.join(self.told())}")
+            self.step()
+        return self.clock.now() - start
+
+    def run_for(self, span: timedelta) -> None:
+        """Step until the span is over."""
+        end = self.clock.now() + span
+        self.run_until(lambda: self.clock.now() >= end, limit=span * 2)
+
+    def settle(self, *, limit: timedelta = timedelta(minutes=10)) -> timedelta:
+        """Step until the world is at rest, and check what must hold then; answer how long it took."""
+        passed = self.run_until(self.at_rest, limit=limit)
+        self.step()
+        self.invariants.at_rest()
+        return passed
+
+    def at_rest(self) -> bool:
+        """Answer whether every Machine serves, and nothing is left of those that were deleted."""
+        machines = self.cluster.user.machines()
+        if any(each.deletion_requested_at for each in machines):
+            return False
+        records = self.store.find(MachineFilter(unfinished_only=True))
+        if {each.uid for each in machines} != {each.uid for each in records}:
+            return False
+        serving = all(each.place == ACTIVE_HEALTHY for each in records)
+        devices = {owner_of(each) for each in self.cloud.devices()}
+        return serving and devices <= {each.uid for each in records} and len(devices) == len(self.cloud.billing())
+
+    def places(self) -> dict[str, str]:
+        """Answer where each machine that is not finished stands, by name."""
+        return {each.name: str(each.place) for each in self.store.find(MachineFilter(unfinished_only=True))}
+
+    def told(self) -> list[str]:
+        """Answer the state of the world in lines, for the message of a failure."""
+        records = self.store.find(MachineFilter())
+        lines = [f"{each.name} {each.place} {each.device_id} {each.problem} due {each.due_at}" for each in records]
+        lines += [f"device {each.id} of {each.hostname} {each.state}" for each in self.cloud.devices()]
+        lines += [f"object {each.name} {each.finalizers}" for each in self.cluster.user.machines()]
+        return lines
+
+    def _tap(self, *, first: int) -> Tap:
+        return Tap(first=first, mishaps=self._mishaps, before=self.invariants.before, after=self._note)
+
+    def _watched(self) -> Invariants:
+        return Invariants(Truth(store=self.store, cluster=self.cluster, cloud=self.cloud, canaries=CANARIES))
+
+    def _note(self, call: Call, outcome: str) -> None:
+        first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
+        subject = getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first
+        self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {str(subject)[:80]} {outcome}")
+
+    def _join(self) -> None:
+        """Have the kubelets of devices that are up register, and those of devices that are gone fall silent."""
+        if not self.settings.target:
+            return
+        up = {each.id: each for each in self.cloud.devices() if each.state == "active"}
+        for node in self.cluster.user.nodes():
+            if node.provider_id.rsplit("/", 1)[-1] not in up:
+                self.cluster.user.set_ready(node.name, ready=False)
+        span = self.settings.join_after
+        for device in up.values():
+            late = span is None or device.active_at is None or device.active_at + span > self.clock.now()
+            if not late and device.id not in self._joined and self.cluster.user.machine(device.hostname):
+                self._joined.add(device.id)
+                self.cluster.user.make_node(device.hostname, provider_id=f"equinixmetal://{device.id}")
+
+
+def _metal(world: World) -> EquinixMetal:
+    transport = SimulatorAdapter(world.cloud.handle, clock=world.clock)
+    settings = EquinixSettings(page_size=world.settings.page_size)
+    return EquinixMetal(clock=world.clock, settings=settings, transport=transport)
