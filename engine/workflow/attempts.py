@@ -17,7 +17,7 @@ def failed(
     context: Context, fault: Problem, *, retry_at: datetime | None = None, resolved: tuple[Resolution, ...] = ()
 ) -> Advance | Remember:
     """Answer the commit for an attempt that did not succeed; the same problem twice in a row is one line of history."""
-    record = context.record
+    record, fault = context.record, _located(context, fault)
     attempts = record.attempts + 1
     due = retry_at or context.now + context.policy.backoff.wait(key=record.uid, attempt=attempts)
     changes = {"attempts": attempts, "retry_at": due, "inputs": context.binding.inputs, "due_at": due}
@@ -58,6 +58,16 @@ def timed_out(context: Context, waited_for: str) -> Advance:
 def alike(one: Problem, other: Problem) -> bool:
     """Whether two problems are the same but for ids and numbers."""
     return one.code == other.code and _ACCIDENTS.sub("#", one.message) == _ACCIDENTS.sub("#", other.message)
+
+
+def _located(context: Context, fault: Problem) -> Problem:
+    """A cloud that denies access knows no Secrets; the user who must mend one wants to know which."""
+    binding = context.binding
+    if fault.code is not Code.PERMISSION_DENIED or not binding.secret_name or binding.class_object is None:
+        return fault
+    return problem(
+        fault.code, f"{fault.message} (MachineClass {binding.class_object.name} with Secret {binding.secret_name})"
+    )
 
 
 def resolution(context: Context, intent: Intent, result: IntentResult, fault: Problem | None = None) -> Resolution:
