@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 from engine.cluster import wire
-from engine.cluster.duration import parse_duration
 from engine.domain.device import Address
 from engine.domain.ids import MachineUid
 from engine.domain.machine import NodeCondition
 from engine.domain.phase import LastOperation, MachineStatus
 from engine.domain.wanted import ClassObject, MachineObject, NodeObject, SecretObject, SecretReference
+from engine.durations import parse_duration
 
 TIMEOUT_ANNOTATION = "node.machine.sapcloud.io/effective-creation-timeout"
 """MCM hands the timeout of a MachineSet down in it; it outranks `spec.creationTimeout`."""

@@ -63,11 +63,11 @@ class SyncCluster:
                 self._compare_all()
             for change in changes:
                 self._deal_with(change)
-        except StoreUnavailableError as away:
-            log.warning("Machines are not compared; the database is away", reason=str(away))
+            if self._protections_due:
+                self._protect()
+        except (StoreUnavailableError, ClusterError) as away:
+            log.warning("Machines were not all compared; everything is compared anew", reason=str(away))
             self._full_at = -1e9
-        if self._protections_due:
-            self._protect()
 
     def _compare_all(self) -> None:
         records = {record.uid: record for record in self.store.find(MachineFilter(unfinished_only=True))}
@@ -139,18 +139,22 @@ class SyncCluster:
         return self.inventory.owner_of(DeviceId(provider_id.rsplit("/", 1)[-1]))
 
     def _protect(self) -> None:
-        self._protections_due = False
         wanted = protections(
             machines=self.cluster.machines(),
             classes=self.cluster.machine_classes(),
             secrets=self.cluster.secrets(),
         )
-        for change in wanted:
-            try:
-                self._apply(change)
-            except ClusterError as refused:
-                log.warning("a finalizer could not be changed; trying again", reason=str(refused))
-                self._protections_due = True
+        refusals = [refused for refused in map(self._refusal, wanted) if refused]
+        for refused in refusals:
+            log.warning("a finalizer could not be changed; trying again", reason=str(refused))
+        self._protections_due = bool(refusals)
+
+    def _refusal(self, change: Protection) -> ClusterError | None:
+        try:
+            self._apply(change)
+        except ClusterError as refused:
+            return refused
+        return None
 
     def _apply(self, change: Protection) -> None:
         if isinstance(change, ClassProtection):

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from engine.clock import Clock, SystemClock
 
+_POLL_SECONDS = 0.02  # how soon a server notices that it was stopped
 BODY_BYTES_MAX = 8 * 1024 * 1024  # four times the largest object that a kube-apiserver takes
 
 
@@ -64,7 +65,9 @@ class HttpServer:
         self._scheme = "https" if tls else "http"
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="simulator", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="simulator", daemon=True
+        )
 
     @property
     def url(self) -> str:

@@ -47,6 +47,7 @@ class Ran(Enum):
     NOTHING_TO_DO = "nothing to do"
     HELD_ELSEWHERE = "held elsewhere"
     STORE_AWAY = "store away"
+    CLUSTER_AWAY = "cluster away"
     FAULT = "fault"
 
 
@@ -83,6 +84,9 @@ class Runner:
             except StoreUnavailableError as away:
                 log.warning("the database is away; nothing was done", reason=str(away))
                 return Report(ran=Ran.STORE_AWAY)
+            except ClusterError as away:
+                log.warning("the API server is away; nothing was done", reason=str(away))
+                return Report(ran=Ran.CLUSTER_AWAY, due_at=self.clock.now() + _CLUSTER_RETRY)
             except Exception:  # the one border where a fault of ours is kept to one machine
                 log.exception("a fault of the engine; this machine is looked at again later")
                 return Report(ran=Ran.FAULT, due_at=self.clock.now() + _FAULT_RETRY)
