@@ -46,7 +46,8 @@ def configure(*, level: str = "INFO", style: str = "text", stream: TextIO | None
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()], processor=render))
+    foreign = [*shared, structlog.stdlib.ExtraAdder()]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processor=render))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -1,7 +1,7 @@
 """The wire of the simulators: requests and responses as values, and a real HTTP server that carries them.
 
-A simulator is a function from `HttpRequest` to `HttpResponse`. In process it is called directly; `HttpServer` serves the
-same function on a loopback socket, one thread a connection, so that real clients meet the same code.
+A simulator is a function from `HttpRequest` to `HttpResponse`. In process it is called directly; `HttpServer` serves
+the same function on a loopback socket, one thread a connection, so that real clients meet the same code.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -65,9 +66,8 @@ class HttpServer:
         self._scheme = "https" if tls else "http"
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="simulator", daemon=True
-        )
+        serve = partial(self._server.serve_forever, _POLL_SECONDS)
+        self._thread = threading.Thread(target=serve, name="simulator", daemon=True)
 
     @property
     def url(self) -> str:
