@@ -59,6 +59,7 @@ class Watches:
 
     def _lines(self, plan: WatchPlan, view: View, bell: threading.Event) -> Iterator[bytes]:
         position, initial = self._beginning(plan)
+        bell.set()  # what changed between the client's version and now was rung for before anybody listened
         ends_at = self._clock.monotonic() + plan.lasts.total_seconds()
         bookmark_at = self._clock.monotonic() + BOOKMARK_PERIOD.total_seconds()
         started = bool(initial)

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from engine.clock import Clock
 from engine.simulators.http import HttpRequest
 from engine.simulators.kube import KubeSimulator
 from engine.simulators.seed import Seed
@@ -114,9 +116,9 @@ def _request(method: str, path: str, body: object, headers: Mapping[str, str], q
     return HttpRequest(method=method, path=path, query=parse_qs(urlencode(query)), headers=headers, body=content)
 
 
-def make_client(**options: Any) -> Client:
+def make_client(*, clock: Clock | None = None, file: Path | None = None, token: str | None = None) -> Client:
     """Answer a caller of a new server that knows widgets (with status and scale) and gadgets (without)."""
-    server = KubeSimulator(clock=IdleClock(), seed=Seed(7), **options)
+    server = KubeSimulator(clock=clock or IdleClock(), seed=Seed(7), file=file, token=token)
     server.apply(definition("widgets", "Widget", subresources=True))
     server.apply(definition("gadgets", "Gadget", subresources=False))
     return Client(server)

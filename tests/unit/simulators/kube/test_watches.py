@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.clock import SystemClock
 from engine.simulators.kube import objects
 from tests.unit.simulators.kube.client import GADGETS, WIDGETS, Client, make_client, widget
 
@@ -81,6 +82,15 @@ def test_old_watch_is_expired(client: Client) -> None:
 
     assert event["type"] == "ERROR"
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+
+
+def test_missed_change_is_told_at_once() -> None:
+    """A change between a client's list and its watch is told when the watch begins, not with the next change."""
+    client = make_client(clock=SystemClock())
+    since = client.get(WIDGETS).version
+    client.create(WIDGETS, widget("w", size=1))
+
+    assert next(client.watch(WIDGETS, resourceVersion=since, timeoutSeconds="20"))["type"] == "ADDED"
 
 
 def test_memory_is_bounded(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

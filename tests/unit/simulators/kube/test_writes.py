@@ -1,5 +1,7 @@
 """Creating and changing objects of the embedded API server."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.unit.simulators.kube.client import (
@@ -103,6 +105,24 @@ def test_patch_of_identity_is_refused(client: Client, patch: Json, status: int) 
 
     assert answer.status == status
     assert client.get(f"{WIDGETS}/w-1").body == made
+
+
+def test_no_update_is_lost_between_threads(client: Client) -> None:
+    """Writers that read, change and write under optimistic locking never overwrite each other."""
+    client.create(WIDGETS, widget("w-1", size=1))
+
+    def count_up(_: int) -> None:
+        for _ in range(25):
+            taken = False
+            while not taken:
+                read = client.get(f"{WIDGETS}/w-1").body
+                read["spec"]["size"] += 1
+                taken = client.call("PUT", f"{WIDGETS}/w-1", read).status == 200
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_up, range(4)))
+
+    assert client.get(f"{WIDGETS}/w-1").body["spec"]["size"] == 101
 
 
 def test_status_and_main_are_separate(client: Client) -> None:
