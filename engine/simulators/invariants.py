@@ -11,10 +11,9 @@ from engine.domain.history import fold
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.intents import IntentKind
 from engine.domain.machine import MachineFilter, MachineRecord
-from engine.domain.phase import phase_of, status_of
+from engine.domain.phase import status_of
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import MACHINE_FINALIZER, MachineObject
-from engine.errors import EngineError
 from engine.ports.store import HistoryFilter, Store
 from engine.providers.equinix.spec import UID_TAG_PREFIX
 from engine.simulators.cluster import SimulatedCluster
@@ -25,8 +24,8 @@ from engine.workflow.mirror import same
 BILLING_AT_ONCE_MAX = 2  # one, and one more while an order is in doubt
 
 
-class BrokenPromiseError(EngineError):
-    """The engine broke an invariant; the message names it."""
+class BrokenPromiseError(BaseException):
+    """The engine broke an invariant; the message names it. No `except Exception` of the engine may hide it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,8 @@ class Invariants:
             if len(devices) > BILLING_AT_ONCE_MAX:
                 raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at once")
             known = records.get(MachineUid(uid))
-            if known is None or known.finished:
+            wanted = any(each.uid == uid for each in self._truth.cluster.user.machines())
+            if known.finished if known else not wanted:
                 raise BrokenPromiseError(f"I2: device {devices[0].id} costs money and nobody knows it")
         self._no_secret_is_told()
 
@@ -83,8 +83,8 @@ class Invariants:
         for uid, devices in self._billing().items():
             if len(devices) > 1:
                 raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at rest")
-        for machine in self._truth.cluster.user.machines():
-            self._status_is_newest(machine)
+        if not self.mirrored():
+            raise BrokenPromiseError("I7: a status is not that of the last commit")
         for record in self._truth.store.find(MachineFilter()):
             open_intents = [each for each in self._truth.store.intents(record.uid) if each.unresolved]
             if record.finished and any(each.kind is IntentKind.ORDER for each in open_intents):
@@ -94,6 +94,16 @@ class Invariants:
             owner = self._truth.store.get(each.uid)
             if owner is None or owner.finished:
                 raise BrokenPromiseError(f"reservation {each.reservation_id} is held by a machine that is gone")
+
+    def mirrored(self) -> bool:
+        """Answer whether every status says what was committed last."""
+        target = self._truth.cluster.has_target
+        for machine in self._truth.cluster.user.machines():
+            record = self._truth.store.get(machine.uid)
+            wanted = status_of(record, target=target) if record else None
+            if wanted and not same(machine.status, wanted):
+                return False
+        return True
 
     def doomed(self, uid: str) -> bool:
         """Answer whether somebody truly asked for this Machine's deletion."""
@@ -131,15 +141,6 @@ class Invariants:
         wanted = status_of(record, target=self._truth.cluster.has_target) if record else None
         if wanted != status:
             raise BrokenPromiseError(f"I7: the status of {machine.name} would say what is not committed: {status}")
-
-    def _status_is_newest(self, machine: MachineObject) -> None:
-        record = self._truth.store.get(machine.uid)
-        if record is None or record.finished:
-            return
-        wanted = status_of(record, target=self._truth.cluster.has_target)
-        if wanted and not same(machine.status, wanted):
-            phase = phase_of(record, target=self._truth.cluster.has_target)
-            raise BrokenPromiseError(f"I7: {machine.name} is {phase} and its status says {machine.status}")
 
     def _history_explains(self, record: MachineRecord) -> None:
         known = self._versions.get(record.uid)

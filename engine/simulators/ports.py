@@ -96,21 +96,22 @@ class Tap:
         if moment is Moment.BEFORE:
             self._die(call, "killed before")
         self._before(call)
-        answer = self._made(call, act)
+        answer, outcome = self._made(call, act)
         if moment is Moment.AFTER:
-            self._die(call, "killed after")
+            self._die(call, f"{outcome}, killed after")
         if moment is Moment.LOST and name not in _NEVER_RAISES:
-            self._after(call, "lost")
+            self._after(call, f"{outcome}, lost")
             raise _loss(name)
-        self._after(call, "done")
+        self._after(call, outcome)
+        if isinstance(answer, EngineError):
+            raise answer
         return answer
 
-    def _made(self, call: Call, act: Callable[..., Any]) -> Any:
+    def _made(self, call: Call, act: Callable[..., Any]) -> tuple[Any, str]:
         try:
-            return act(*call.arguments, **call.named)
+            return act(*call.arguments, **call.named), "done"
         except EngineError as error:
-            self._after(call, type(error).__name__)
-            raise
+            return error, type(error).__name__
 
     def _die(self, call: Call, how: str) -> None:
         self._after(call, how)

@@ -6,10 +6,13 @@ it pass, and each of the engine's jobs takes its turn as often as it would in pr
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from engine.domain.device import Device
+from engine.domain.ids import MachineUid
 from engine.domain.machine import MachineFilter
 from engine.domain.retry import Backoff
 from engine.domain.states import ACTIVE_HEALTHY
@@ -20,12 +23,13 @@ from engine.jobs.poll_inventory import Cadence, PollInventory
 from engine.jobs.queue import ReadyQueue
 from engine.jobs.reap import Reap
 from engine.jobs.sync_cluster import SyncCluster
+from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
 from engine.providers.equinix.api import EquinixSettings
 from engine.providers.equinix.provider import NAME, EquinixMetal
 from engine.simulators.clock import VirtualClock
 from engine.simulators.cluster import SimulatedCluster
-from engine.simulators.invariants import Invariants, Truth, owner_of
+from engine.simulators.invariants import BrokenPromiseError, Invariants, Truth, owner_of
 from engine.simulators.metal import PROJECT_ID, KeySettings, MetalSettings, MetalSimulator, SimulatorAdapter
 from engine.simulators.ports import Call, Moment, SimulatedCrash, Tap
 from engine.simulators.seed import Seed
@@ -34,7 +38,7 @@ from engine.workflow.inventory import Inventory
 from engine.workflow.mirror import Mirror
 from engine.workflow.observation import Marks, Observer
 from engine.workflow.policy import Policy
-from engine.workflow.runner import Runner
+from engine.workflow.runner import Ran, Report, Runner
 
 TOKEN = "canary-token-6f1e9c"  # noqa: S105 - it opens a simulator only, and must never be seen again
 USERDATA = "#cloud-config\n# canary-userdata-77ab01\n"
@@ -51,6 +55,7 @@ SPEC: dict[str, Any] = {
 }
 RUNS_MAX = 1_000  # in one step; more is a machine that wakes itself for ever
 _LONG_AGO = -1e9
+_REAP_SECONDS = 10.0  # as in production
 
 # Devices live some twenty times as fast as real ones, so that a life is a hundred steps and not a thousand.
 QUICK_METAL = MetalSettings(
@@ -74,7 +79,7 @@ QUICK_POLICY = Policy(
 QUICK_CADENCE = Cadence(fastest=timedelta(seconds=1), expecting_max=timedelta(seconds=4), quiet=timedelta(seconds=10))
 
 
-class NeverCameError(EngineError):
+class NeverCameError(Exception):
     """What a simulation waited for did not come about within its limit."""
 
 
@@ -124,7 +129,7 @@ class Engine:
             policy=policy,
             started=clock.monotonic(),
         )
-        runner = Runner(
+        runner = _StrictRunner(
             clock=clock,
             store=store,
             cluster=cluster,
@@ -160,22 +165,38 @@ class Engine:
 
     def turn(self) -> None:
         """Let every job take its turn, and serve every machine that is ready."""
-        self.sync.turn()
+        self._take(self.sync.turn)
         self._serve()
-        self.poll.turn()
-        self.dispatch.turn()
-        if self._clock.monotonic() - self._reaped_at >= 10:
-            self._reap.turn()
+        self._take(self.poll.turn)
+        self._take(self.dispatch.turn)
+        if self._clock.monotonic() - self._reaped_at >= _REAP_SECONDS:
+            self._take(self._reap.turn)
             self._reaped_at = self._clock.monotonic()
         self._serve()
+
+    def _take(self, turn: Callable[[], None]) -> None:
+        """A turn that the outside world spoils is over, as in production; a bug ends the simulation."""
+        with suppress(EngineError):
+            turn()
 
     def _serve(self) -> None:
         for _ in range(RUNS_MAX):
             if self.sync.arrived.is_set():
-                self.sync.turn()
+                self._take(self.sync.turn)
             if not self.dispatch.serve_next(0.0):
                 return
         raise NeverCameError(f"after {RUNS_MAX} runs in one instant there is still a machine that wants to run")
+
+
+class _StrictRunner(Runner):
+    """A runner whose faults of its own are not forgiven."""
+
+    def run(self, uid: MachineUid) -> Report:
+        """Take the machine as far as it goes now."""
+        report = Runner.run(self, uid)
+        if report.ran is Ran.FAULT:
+            raise BrokenPromiseError(f"a fault of the engine while it moved machine {uid}; its log says which")
+        return report
 
 
 class World:
@@ -235,6 +256,12 @@ class World:
         """Want a Machine gone."""
         self.cluster.user.delete(MachineObject, name)
 
+    def buy(self, name: str, uid: MachineUid) -> Device:
+        """Have an earlier controller buy a device for this Machine, behind the engine's back."""
+        secret = {"apiToken": TOKEN.encode(), "userData": USERDATA.encode()}
+        cloud = _metal(self).bind(spec=self.settings.spec, secret=secret)
+        return cloud.order(DeviceOrder(uid=uid, hostname=name, userdata=USERDATA))
+
     def crash(self) -> None:
         """Kill the process, and start it anew on the same store, cloud and cluster."""
         self.engine.tap.kill()
@@ -293,7 +320,8 @@ class World:
             return False
         serving = all(each.place == ACTIVE_HEALTHY for each in records)
         devices = {owner_of(each) for each in self.cloud.devices()}
-        return serving and devices <= {each.uid for each in records} and len(devices) == len(self.cloud.billing())
+        quiet = serving and self.invariants.mirrored()
+        return quiet and devices <= {each.uid for each in records} and len(devices) == len(self.cloud.billing())
 
     def places(self) -> dict[str, str]:
         """Answer where each machine that is not finished stands, by name."""
