@@ -3,7 +3,7 @@
 From the wire inwards: ``simulator`` (the whole), ``api`` (paths), ``resources`` (verbs), ``negotiation`` and
 ``protobuf`` (formats), ``discovery`` and ``openapi`` (what is there), ``lists``, ``watches`` and ``views`` (reading,
 with ``selectors``, ``columns`` and ``jsonpath``), ``cluster`` (the rules), ``writes``, ``removals``, ``patches``,
-``scale`` and ``disruptions`` (writing), ``meta``, ``completions``, ``structure`` and ``validation`` (what an object
+``scale``, ``disruptions`` and ``reviews`` (writing), ``meta``, ``completions``, ``structure`` and ``validation`` (what an object
 must be), ``kinds``, ``builtins``, ``eventforms`` and ``customs`` (which kinds there are), ``objects`` and
 ``persistence`` (where they lie), ``errors`` and ``causes`` (refusals).
 

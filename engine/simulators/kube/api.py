@@ -139,6 +139,8 @@ class Api:
 
     def _verbs_of(self, route: Route) -> dict[str, Verb]:
         does, kind = self._resources, route.kind
+        if kind.kept_nowhere:
+            return {"POST": does.review}
         match route.part:
             case "" if route.name:
                 return {"GET": self._get, "PUT": does.replace, "PATCH": does.patch, "DELETE": does.delete}

@@ -117,6 +117,11 @@ BUILT_IN: tuple[Kind, ...] = (
         scale=ScalePaths(wanted=".spec.replicas", observed=".status.replicas"),
     ),
     replace(
+        _kind("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews"),
+        namespaced=False,
+        kept_nowhere=True,
+    ),
+    replace(
         _kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"),
         short_names=("crd", "crds"),
         categories=("api-extensions",),

@@ -64,7 +64,7 @@ def _resources(kind: Kind) -> list[Json]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.name,
-        "verbs": _VERBS,
+        "verbs": ["create"] if kind.kept_nowhere else _VERBS,
     }
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)

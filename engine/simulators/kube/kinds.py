@@ -40,6 +40,7 @@ class Kind:
     overwritable: bool = True  # a PUT without resourceVersion is taken
     answers_deleted: bool = False  # DELETE answers the object and not a Status
     custom: bool = False
+    kept_nowhere: bool = False  # a question that is answered and forgotten
     structure: Structure | None = None
     columns: Sequence[Mapping[str, Any]] = ()
     fields: tuple[str, ...] = ()  # what field selectors may ask, beside name and namespace

@@ -198,7 +198,27 @@ _LEASE_SPEC = _message(
     }
 )
 
+_ASKED_RESOURCE = _message(
+    {
+        1: _Field("namespace", _text),
+        2: _Field("verb", _text),
+        3: _Field("group", _text),
+        4: _Field("version", _text),
+        5: _Field("resource", _text),
+        6: _Field("subresource", _text),
+        7: _Field("name", _text),
+    }
+)
+_ASKED_PATH = _message({1: _Field("path", _text), 2: _Field("verb", _text)})
+_QUESTION = _message(
+    {
+        1: _Field("resourceAttributes", _ASKED_RESOURCE),
+        2: _Field("nonResourceAttributes", _ASKED_PATH),
+    }
+)
+
 _KINDS: Mapping[str, _Read] = {
+    "SelfSubjectAccessReview": _message({1: _Field("metadata", _META), 2: _Field("spec", _QUESTION)}),
     "ConfigMap": _message(
         {
             1: _Field("metadata", _META),

@@ -14,6 +14,7 @@ from engine.simulators.kube.lists import one, page, selection
 from engine.simulators.kube.negotiation import Wish, answer, body_of, document, media_type, wish
 from engine.simulators.kube.patches import MERGE_KEYS, apply_operations, merge, strategic
 from engine.simulators.kube.removals import DeleteOptions, Propagation
+from engine.simulators.kube.reviews import reviewed
 from engine.simulators.kube.scale import rescaled, scale_of
 from engine.simulators.kube.views import View
 from engine.simulators.kube.watches import Watches, WatchPlan
@@ -134,6 +135,10 @@ class Resources:
 
         stored = self._cluster.update(target, change, _write_options(request))
         return document(scale_of(target.kind, stored), wanted=wish(request))
+
+    def review(self, target: Target, request: HttpRequest) -> HttpResponse:
+        """Answer a question about permissions."""
+        return document(reviewed(target.kind, body_of(request)), 201, wish(request))
 
     def evict(self, target: Target, request: HttpRequest) -> HttpResponse:
         """Delete a pod if its disruption budget allows it."""

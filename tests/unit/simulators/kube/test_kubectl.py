@@ -257,4 +257,5 @@ def test_explain_and_api_resources(kubectl: Kubectl) -> None:
     """The schemas of the definitions are explained, and every kind is listed."""
     assert "<Object>" in kubectl("explain", "machine.spec.class")
     assert "machinedeployments" in kubectl("api-resources")
+    assert kubectl("auth", "can-i", "delete", "machines") == "yes\n"
     assert "Server Version" in kubectl("version")

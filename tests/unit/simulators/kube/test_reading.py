@@ -209,6 +209,17 @@ def test_formats(client: Client) -> None:
     assert client.call("POST", WIDGETS, b"x", as_type="text/plain").status == 415
 
 
+def test_everything_is_allowed(client: Client) -> None:
+    """Who asks whether it may do something may; the question is not kept."""
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    asked = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+
+    answer = client.create(path, asked)
+
+    assert (answer.status, answer.body["status"]["allowed"]) == (201, True)
+    assert client.get(path).status == 405
+
+
 def test_token_is_asked_for_when_there_is_one() -> None:
     """With a token set, nobody reads anything but health and version without it."""
     client = make_client(token="secret")
