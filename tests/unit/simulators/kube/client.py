@@ -139,37 +139,39 @@ def pod(name: str, *, labels: Mapping[str, str] | None = None, node: str = "n-1"
 READY: Json = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
 
 
-def definition(plural: str, kind: str, *, subresources: bool) -> Json:
-    """Answer a small definition with one of each: default, enum, pattern, list map, open part, printer column."""
-    spec = {
-        "type": "object",
-        "required": ["size"],
-        "properties": {
-            "size": {"type": "integer", "minimum": 1},
-            "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
-            "code": {"type": "string", "pattern": "^[a-z]+$"},
-            "replicas": {"type": "integer"},
-            "seenAt": {"type": "string", "format": "date-time"},
-            "limit": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
-            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-            "tags": {"type": "object", "additionalProperties": {"type": "string"}},
-            "parts": {
-                "type": "array",
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-                "items": {
-                    "type": "object",
-                    "properties": {"name": {"type": "string"}, "weight": {"type": "integer", "default": 1}},
-                },
+_SPEC: Json = {
+    "type": "object",
+    "required": ["size"],
+    "properties": {
+        "size": {"type": "integer", "minimum": 1},
+        "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+        "code": {"type": "string", "pattern": "^[a-z]+$"},
+        "replicas": {"type": "integer"},
+        "seenAt": {"type": "string", "format": "date-time"},
+        "limit": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+        "parts": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "weight": {"type": "integer", "default": 1}},
             },
         },
-    }
+    },
+}
+
+
+def definition(plural: str, kind: str, *, subresources: bool) -> Json:
+    """Answer a small definition with one of each: default, enum, pattern, list map, open part, printer column."""
     status = {"type": "object", "properties": {"phase": {"type": "string"}, "replicas": {"type": "integer"}}}
     version: Json = {
         "name": "v1",
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _SPEC, "status": status}}},
         "additionalPrinterColumns": [
             {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
             {"name": "Team", "type": "string", "jsonPath": ".metadata.labels['example\\.org/team']"},
