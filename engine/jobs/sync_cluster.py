@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from engine.clock import Clock
+from engine.domain.admission import ours
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.machine import MachineFilter
 from engine.domain.wanted import MachineObject
@@ -14,7 +15,6 @@ from engine.logs import logger
 from engine.ports.cluster import Cluster, Kind, ObjectChange
 from engine.ports.store import Store
 from engine.reconcile.classes import ClassProtection, Protection, protections
-from engine.reconcile.intent import admission, ours
 from engine.workflow.binding import Bindings
 from engine.workflow.inventory import Inventory
 
@@ -25,7 +25,7 @@ log = logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class SyncCluster:
-    """Admits Machines, wakes those that a change concerns, and keeps the finalizers of classes and secrets right."""
+    """Wakes the machines that a change concerns, and keeps the finalizers of classes and secrets right."""
 
     clock: Clock
     store: Store
@@ -77,7 +77,7 @@ class SyncCluster:
                 self.inventory.own(record.device_id, record.uid)
         for machine in self.cluster.machines():
             self._see(machine)
-        for uid in records:
+        for uid in self._known:
             self.wake(uid)
         self._protections_due = True
         self._retain_accounts()
@@ -104,13 +104,9 @@ class SyncCluster:
                 self.wake(uid)
 
     def _see(self, machine: MachineObject) -> None:
-        if machine.uid in self._known or not ours(machine):
-            return
-        record, entry = admission(machine, self.clock.now())
-        if self.store.admit(record=record, entry=entry):
-            log.info("machine admitted", machine=machine.uid, name=machine.name, taken_over=record.taken_over)
-        self._known[machine.uid] = machine.name
-        self._protections_due = True
+        if machine.uid not in self._known and ours(machine):
+            self._known[machine.uid] = machine.name
+            self._protections_due = True
 
     def _wake_users(self, change: ObjectChange) -> None:
         names = {change.name} if change.kind is Kind.CLASS else self._classes_naming(change.name)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from engine.clock import Clock
+from engine.domain.admission import admission, ours
 from engine.domain.ids import MachineUid
-from engine.domain.machine import MachineRecord
+from engine.domain.machine import HistoryEntry, MachineRecord
 from engine.domain.states import State
 from engine.errors import ClusterError, LostClaimError, StoreUnavailableError
 from engine.logs import bound, logger
@@ -93,7 +94,9 @@ class Runner:
 
     def _run(self, uid: MachineUid) -> Report:
         record = self.store.get(uid)
-        if record is None or record.finished:
+        if record is None:
+            return self._admit(uid)
+        if record.finished:
             return Report(ran=Ran.NOTHING_TO_DO)
         context = self.observer.observe(record)
         first = decide(context)
@@ -104,16 +107,27 @@ class Runner:
         claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
         if claim is None:
             return Report(ran=Ran.HELD_ELSEWHERE)
-        return self._work(claim)
+        return self._work(claim, [])
 
-    def _work(self, claim: Claim) -> Report:
+    def _admit(self, uid: MachineUid) -> Report:
+        machine = self.cluster.machine(uid)
+        if machine is None or not ours(machine):
+            return Report(ran=Ran.NOTHING_TO_DO)
+        record, entry = admission(machine, self.clock.now())
+        admitted = self.store.admit(record=record, entry=entry)
+        claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
+        if claim is None:
+            return Report(ran=Ran.HELD_ELSEWHERE)
+        return self._work(claim, [entry] if admitted else [])
+
+    def _work(self, claim: Claim, entries: list[HistoryEntry]) -> Report:
         journal = Journal(
             store=self.store,
             clock=self.clock,
             span=self.policy.claim_span,
             cooldown=self.policy.reservation_cooldown,
             claim=claim,
-            entries=[],
+            entries=entries,
         )
         due_at: datetime | None = self.clock.now() + _FAULT_RETRY
         machine = self.cluster.machine(claim.record.uid)

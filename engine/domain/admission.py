@@ -1,4 +1,4 @@
-"""What a Machine object asks of the engine when it is seen: admission, attention, or nothing."""
+"""How a life begins: which Machine objects are ours, and the first record of one that nobody recorded yet."""
 
 from datetime import datetime
 
