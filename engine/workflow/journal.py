@@ -1,13 +1,13 @@
 """Intent before effect, result before use: the only place where the engine touches a cloud or commits a decision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from engine.clock import Clock
 from engine.domain.ids import DeviceId
-from engine.domain.intents import Intent, IntentKind, order_id, release_id
+from engine.domain.intents import Intent, IntentKind, IntentResult, order_id, release_id
 from engine.domain.lifecycle import move
 from engine.domain.machine import HistoryEntry, MachineRecord
 from engine.domain.phase import phase_of
@@ -20,7 +20,7 @@ from engine.ports.provider import (
     OutOfCapacityError,
     ProviderRefusal,
 )
-from engine.ports.store import Claim, Commit, Store
+from engine.ports.store import Claim, Commit, Resolution, Store
 from engine.workflow.binding import Binding
 from engine.workflow.step import (
     Accepted,
@@ -153,11 +153,16 @@ class Journal:
             written_at=self.clock.now(),
             device_id=device_id,
         )
-        return self._intend(intent, {})
+        cut_short = [
+            Resolution(intent_id=each.intent_id, result=IntentResult.REPEATED, at=intent.written_at)
+            for each in told
+            if each.kind is IntentKind.RELEASE and each.unresolved
+        ]
+        return self._intend(intent, {}, cut_short)
 
-    def _intend(self, intent: Intent, changes: Mapping[str, Any]) -> Intent:
+    def _intend(self, intent: Intent, changes: Mapping[str, Any], resolved: Sequence[Resolution] = ()) -> Intent:
         record = replace(self.record, **changes)
-        self._commit(Commit(record=record, opened=(intent,)), intent.written_at)
+        self._commit(Commit(record=record, opened=(intent,), resolved=resolved), intent.written_at)
         return intent
 
     def _free_reservations(self) -> None:
