@@ -88,6 +88,11 @@ class MachineRecord:
         """Answer how far the return of this device is, or None when nobody asked for it."""
         return next((release for release in self.releases if release.device_id == device_id), None)
 
+    def proven_gone(self, device_id: DeviceId) -> bool:
+        """Whether it was proven at some time that the cloud does not hold this device any more."""
+        release = self.release_of(device_id)
+        return release is not None and release.gone_at is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:

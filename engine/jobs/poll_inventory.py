@@ -42,6 +42,7 @@ class _Beat:
     interval: float = 0.0
     last: float = -1e9
     polling: bool = False
+    failed: bool = False
 
 
 class PollInventory:
@@ -80,7 +81,9 @@ class PollInventory:
         self._beats = {key: beat for key, beat in self._beats.items() if key in known}
 
     def _due(self, account: AccountKey, beat: _Beat) -> float:
-        """A machine that begins to wait makes the list due at once, but never faster than the fastest."""
+        """A machine that begins to wait makes the list due, within the fastest; a failed list waits for its turn."""
+        if beat.failed:
+            return beat.due
         waiting, since = self._inventory.awaited(account)
         if waiting and since > beat.last:
             return min(beat.due, beat.last + self._floor(account))
@@ -104,6 +107,7 @@ class PollInventory:
         except ProviderRefusal as refusal:
             self._failed(cloud, beat, refusal)
             return
+        beat.failed = False
         snapshot = snapshot_of(cloud, devices, started=started, finished_at=self._clock.now())
         wake, changed, vanished = self._inventory.publish(snapshot)
         INVENTORY_POLLS.labels(result="complete").inc()
@@ -116,6 +120,7 @@ class PollInventory:
     def _failed(self, cloud: Cloud, beat: _Beat, refusal: ProviderRefusal) -> None:
         INVENTORY_POLLS.labels(result=refusal.code.value).inc()
         log.warning("the account could not be listed", account=cloud.account, reason=str(refusal))
+        beat.failed = True
         beat.interval = min(max(beat.interval * 2, 1.0), self._cadence.quiet.total_seconds())
         beat.due = beat.last + beat.interval
         if isinstance(refusal, ThrottledError) and refusal.retry_at:

@@ -39,8 +39,10 @@ class SyncCluster:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _changes: dict[ObjectChange, None] = field(default_factory=dict, init=False)
     _known: dict[MachineUid, str] = field(default_factory=dict, init=False)
+    _nodes: dict[str, MachineUid] = field(default_factory=dict, init=False)
     _full_at: float = field(default=-1e9, init=False)
     _protections_due: bool = field(default=True, init=False)
+    _accounts_due: bool = field(default=True, init=False)
 
     def notice(self, change: ObjectChange) -> None:
         """Take note of a change; the next turn deals with it. Safe from any thread, and quick."""
@@ -63,6 +65,8 @@ class SyncCluster:
                 self._compare_all()
             for change in changes:
                 self._deal_with(change)
+            if self._accounts_due:
+                self._retain_accounts()
             if self._protections_due:
                 self._protect()
         except (StoreUnavailableError, ClusterError) as away:
@@ -72,6 +76,7 @@ class SyncCluster:
     def _compare_all(self) -> None:
         records = {record.uid: record for record in self.store.find(MachineFilter(unfinished_only=True))}
         self._known = {uid: record.name for uid, record in records.items()}
+        self._nodes = {record.node_name: uid for uid, record in records.items() if record.node_name}
         for record in records.values():
             if record.device_id:
                 self.inventory.own(record.device_id, record.uid)
@@ -79,8 +84,7 @@ class SyncCluster:
             self._see(machine)
         for uid in self._known:
             self.wake(uid)
-        self._protections_due = True
-        self._retain_accounts()
+        self._protections_due = self._accounts_due = True
         self._full_at = self.clock.monotonic()
 
     def _deal_with(self, change: ObjectChange) -> None:
@@ -88,7 +92,7 @@ class SyncCluster:
             case Kind.MACHINE:
                 self._machine_changed(change)
             case Kind.CLASS | Kind.SECRET:
-                self._protections_due = True
+                self._protections_due = self._accounts_due = True
                 self._wake_users(change)
             case Kind.NODE:
                 self._node_changed(change)
@@ -127,7 +131,10 @@ class SyncCluster:
             self.wake(machine.uid)
             return
         node = self.cluster.node(name=change.name, device_suffix="")
-        owner = self._owner_of(node.provider_id) if node else None
+        # Whose Node it was stands in no object any more when it is gone.
+        owner = self._owner_of(node.provider_id) if node else self._nodes.pop(change.name, None)
+        if owner and node:
+            self._nodes[change.name] = owner
         if owner:
             self.wake(owner)
 
@@ -165,3 +172,4 @@ class SyncCluster:
         self.inventory.retain(cloud.account for cloud in clouds)
         for cloud in clouds:
             self.inventory.register(cloud)
+        self._accounts_due = False

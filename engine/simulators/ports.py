@@ -66,7 +66,7 @@ class Tap:
         self.next = first
         """The number of the next call."""
         self.dead = False
-        self._mishaps = mishaps or {}
+        self._mishaps: Mapping[int, Moment] = {} if mishaps is None else mishaps
         self._before = before or (lambda _call: None)
         self._after = after or (lambda _call, _outcome: None)
 

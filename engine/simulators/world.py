@@ -41,8 +41,10 @@ from engine.workflow.policy import Policy
 from engine.workflow.runner import Ran, Report, Runner
 
 TOKEN = "canary-token-6f1e9c"  # noqa: S105 - it opens a simulator only, and must never be seen again
+OTHER_TOKEN = "canary-token-b52d04"  # noqa: S105 - a second key to the same project, to rotate to
+WRONG_TOKEN = "canary-token-000000"  # noqa: S105 - it opens nothing
 USERDATA = "#cloud-config\n# canary-userdata-77ab01\n"
-CANARIES = (TOKEN, "canary-userdata-77ab01")
+CANARIES = ("canary-token", "canary-userdata")
 CLASS = "workers"
 SECRET = "workers-key"  # noqa: S105 - a Secret's name
 SPEC: dict[str, Any] = {
@@ -59,7 +61,7 @@ _REAP_SECONDS = 10.0  # as in production
 
 # Devices live some twenty times as fast as real ones, so that a life is a hundred steps and not a thousand.
 QUICK_METAL = MetalSettings(
-    keys=(KeySettings(token=TOKEN),),
+    keys=(KeySettings(token=TOKEN), KeySettings(token=OTHER_TOKEN)),
     queue_for=timedelta(seconds=3),
     provision_for=timedelta(seconds=15),
     deprovision_for=timedelta(seconds=5),
@@ -261,6 +263,10 @@ class World:
         secret = {"apiToken": TOKEN.encode(), "userData": USERDATA.encode()}
         cloud = _metal(self).bind(spec=self.settings.spec, secret=secret)
         return cloud.order(DeviceOrder(uid=uid, hostname=name, userdata=USERDATA))
+
+    def mishap(self, number: int, moment: Moment) -> None:
+        """Have something go wrong at the call of this number."""
+        self._mishaps[number] = moment
 
     def crash(self) -> None:
         """Kill the process, and start it anew on the same store, cloud and cluster."""

@@ -48,8 +48,7 @@ def paused(context: Context) -> Wait | None:
 
 def timed_out(context: Context, waited_for: str) -> Advance:
     """Answer the end of a creation that took too long; the last problem, if any, is the better explanation."""
-    span = context.deadline - context.record.created_at
-    text = f"machine {context.record.name}: {waited_for} within the creation timeout of {span}"
+    text = f"machine {context.record.name}: {waited_for} within the creation timeout of {context.creation_timeout}"
     last = context.record.problem
     fault = last or problem(Code.DEADLINE_EXCEEDED, f"{text}; look at the device's console and its userdata")
     return Advance(trigger=Trigger.CREATION_TIMED_OUT, note=text, problem=fault)

@@ -6,28 +6,45 @@ from datetime import UTC, datetime, timedelta
 
 from engine.domain.device import Device
 from engine.domain.intents import Intent, IntentResult
+from engine.domain.outcome import Code, problem
 from engine.domain.states import State
 from engine.domain.triggers import Trigger
-from engine.workflow.attempts import resolution
-from engine.workflow.step import Advance, Awaited, Context, Wait
+from engine.workflow.attempts import failed, paused, resolution
+from engine.workflow.step import Advance, Awaited, Context, Remember, Wait
 
 _NO_DATE = datetime.max.replace(tzinfo=UTC)
 
 
-def resolve(context: Context, order: Intent) -> Advance | Wait:
+def resolve(context: Context, order: Intent) -> Advance | Remember | Wait:
     """Answer what became of the open order, or how long to go on looking."""
     found = held(context)
     if found:
         return _bought(context, order, found)
+    if context.binding.cloud is None:
+        why = context.binding.fault.message if context.binding.fault else "the account is unknown"
+        fault = problem(Code.UNKNOWN, f"nobody knows whether a device was bought, and it cannot be looked for: {why}")
+        return paused(context) or failed(context, fault)
     window = context.policy.visibility_window
-    if context.listed_since(context.doubt_since + window.total_seconds()):
+    over = context.doubt_since + window.total_seconds()
+    if context.listed_since(over):
         return Advance(
             trigger=Trigger.ORDER_RESOLVED,
             note=f"order {order.intent_id} never happened: complete lists over {window} show no device of it",
             resolved=(resolution(context, order, IntentResult.NEVER_HAPPENED),),
         )
-    left = timedelta(seconds=max(1.0, context.doubt_since + window.total_seconds() - context.monotonic))
-    return Wait(until=context.now + left, awaited=Awaited.NEXT_LIST)
+    return listed_after(context, over)
+
+
+def listed_after(context: Context, instant: float) -> Wait:
+    """Answer the wait for a complete list that begins after this monotonic instant.
+
+    Until then the lists come at their usual pace, and one that shows a device of this Machine wakes it.
+    """
+    left = instant - context.monotonic
+    if left < 0:
+        return Wait(until=None, awaited=Awaited.NEXT_LIST)
+    # A list that begins at the very instant is too early, hence the millisecond.
+    return Wait(until=context.now + timedelta(seconds=left, milliseconds=1), awaited=Awaited.CHANGE)
 
 
 def held(context: Context) -> Sequence[Device]:

@@ -57,6 +57,8 @@ class _Account:
     awaiting_list: set[MachineUid] = field(default_factory=set)
     awaiting_change: set[MachineUid] = field(default_factory=set)
     awaited_since: float = 0.0
+    shown: set[DeviceId] = field(default_factory=set)
+    recalled: bool = False
 
 
 class Inventory:
@@ -118,6 +120,26 @@ class Inventory:
         with self._lock:
             return self._owners.get(device_id)
 
+    def recall(self, account: AccountKey, devices: Iterable[DeviceId]) -> None:
+        """Remember what earlier processes were shown of this account."""
+        with self._lock:
+            held = self._accounts.get(account)
+            if held:
+                held.shown.update(devices)
+                held.recalled = True
+
+    def recalls(self, account: AccountKey) -> bool:
+        """Whether it is remembered what earlier processes were shown of this account."""
+        with self._lock:
+            held = self._accounts.get(account)
+            return held is not None and held.recalled
+
+    def was_shown(self, account: AccountKey, device_id: DeviceId) -> bool:
+        """Whether a list of this account ever showed this device."""
+        with self._lock:
+            held = self._accounts.get(account)
+            return held is not None and device_id in held.shown
+
     def expect(self, account: AccountKey, uid: MachineUid, *, next_list: bool, at: float) -> None:
         """Note that this machine waits: for the next complete list, or for its device to change."""
         with self._lock:
@@ -159,7 +181,10 @@ class Inventory:
             held.awaiting_list.clear()
             held.snapshot, held.problem = snapshot, None
             touched = [device.device_id for device in changed] + vanished
+            held.shown.update(device.device_id for device in changed)
             wake |= {self._owners[key] for key in touched if key in self._owners}
+            fresh = {device.device_id for device in changed}
+            wake |= {owner for owner, devices in snapshot.by_owner.items() if fresh & {d.device_id for d in devices}}
             wake |= {owner for owner, devices in snapshot.by_owner.items() if len(devices) > 1}
         return wake, changed, vanished
 

@@ -36,6 +36,7 @@ from engine.workflow.step import (
     Remember,
 )
 
+_NOTHING_IS_LEFT = frozenset({Trigger.DEVICE_GONE, Trigger.FINALIZED})
 _SERVICE_BEGINS = frozenset({Trigger.NODE_JOINED, Trigger.DEVICE_READIED, Trigger.RECOVERED})
 
 
@@ -57,7 +58,7 @@ class Journal:
 
     def advance(self, step: Advance) -> None:
         """Commit a fact, with its line of history; give reservations back before the device is called gone."""
-        if step.trigger is Trigger.DEVICE_GONE:
+        if step.trigger in _NOTHING_IS_LEFT:
             self._free_reservations()
         now = self.clock.now()
         record = moved(self.record, step, now)
@@ -166,11 +167,11 @@ class Journal:
         return intent
 
     def _free_reservations(self) -> None:
-        for intent in self.store.intents(self.record.uid):
-            if intent.reservation_id:
-                self.store.free_reservation(
-                    uid=self.record.uid, reservation_id=intent.reservation_id, now=self.clock.now()
-                )
+        """The ledger is asked and not the intents: a crash may come between the hold and the intent."""
+        uid, now = self.record.uid, self.clock.now()
+        for hold in self.store.reservations():
+            if hold.uid == uid and hold.freed_at is None:
+                self.store.free_reservation(uid=uid, reservation_id=hold.reservation_id, now=now)
 
     def _commit(self, commit: Commit, now: datetime) -> None:
         self.claim = self.store.commit(claim=self.claim, commit=commit, span=self.span, now=now)

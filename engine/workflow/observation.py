@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from engine.clock import Clock
-from engine.domain.ids import DeviceId, MachineUid
+from engine.domain.ids import AccountKey, DeviceId, MachineUid
 from engine.domain.intents import Intent, IntentKind
 from engine.domain.machine import MachineRecord
 from engine.domain.wanted import MachineObject
@@ -80,7 +80,9 @@ class Observer:
             has_target=self.cluster.has_target,
             open_order=open_order,
             doubt_since=self.marks.first(open_order.intent_id) if open_order else 0.0,
-            released_since=self._returns(record),
+            released_since=self._marked("released", record),
+            denied_since=self._marked("denied", record),
+            shown_before=self._shown_before(record, account),
             started=self.started,
             now=self.clock.now(),
             monotonic=self.clock.monotonic(),
@@ -111,6 +113,22 @@ class Observer:
         intents = self.store.intents(record.uid)
         return next((each for each in intents if each.kind is IntentKind.ORDER and each.unresolved), None)
 
-    def _returns(self, record: MachineRecord) -> dict[DeviceId, float]:
-        marked = {each.device_id: self.marks.known(("released", each.device_id)) for each in record.releases}
+    def _marked(self, what: str, record: MachineRecord) -> dict[DeviceId, float]:
+        marked = {each: self.marks.known((what, each)) for each in _devices(record)}
         return {device_id: instant for device_id, instant in marked.items() if instant is not None}
+
+    def _shown_before(self, record: MachineRecord, account: AccountKey | None) -> frozenset[DeviceId]:
+        """Only for devices that the list misses; what earlier processes were shown is asked for once."""
+        snapshot = self.inventory.snapshot(account) if account else None
+        if account is None or snapshot is None:
+            return frozenset()
+        missed = [each for each in _devices(record) if each not in snapshot.devices]
+        if missed and not self.inventory.recalls(account):
+            known = self.store.devices(account=account)
+            self.inventory.recall(account, [each.device.device_id for each in known])
+        return frozenset(each for each in missed if self.inventory.was_shown(account, each))
+
+
+def _devices(record: MachineRecord) -> list[DeviceId]:
+    returned = [each.device_id for each in record.releases]
+    return list(dict.fromkeys([record.device_id, *returned] if record.device_id else returned))

@@ -1,7 +1,8 @@
 """What every step with a device asks: whether it is still there, and whether there is one too many."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from engine.domain.device import Device, DeviceState
 from engine.domain.ids import DeviceId
 from engine.domain.intents import IntentResult
 from engine.domain.machine import Release
@@ -17,12 +18,27 @@ _LOOK_AGAIN_AFTER = timedelta(minutes=1)  # a device that a list misses and a GE
 
 
 def surplus(context: Context) -> ReleaseDevice | None:
-    """Answer the return of a second device of this Machine, if the list shows one that was not yet given back."""
-    record = context.record
+    """Answer the return of a second device of this Machine, if the list shows one that is not on its way back."""
+    if next_look(context):
+        return None
     for device in held(context):
-        if device.device_id != record.device_id and record.release_of(device.device_id) is None:
+        if device.device_id != context.record.device_id and not _leaving(context, device):
             return ReleaseDevice(device_id=device.device_id)
     return None
+
+
+def _leaving(context: Context, device: Device) -> bool:
+    release = context.record.release_of(device.device_id)
+    if release is None or release.accepted_at is None:
+        return device.state is DeviceState.RELEASING
+    patience = release.accepted_at + context.policy.release_repeat
+    return device.state is DeviceState.RELEASING or context.now <= patience
+
+
+def next_look(context: Context) -> datetime | None:
+    """Answer until when nothing is to be asked of the cloud after the last attempt; None when that is over."""
+    retry_at = context.record.retry_at
+    return retry_at if retry_at and retry_at > context.now else None
 
 
 def missing(context: Context) -> ExamineDevice | None:
@@ -34,26 +50,48 @@ def missing(context: Context) -> ExamineDevice | None:
     if shown is not None and shown.exists:
         return None
     settled = context.now - record.place_since > context.policy.visibility_window
-    paused = record.retry_at is not None and record.retry_at > context.now
-    return ExamineDevice(device_id=record.device_id) if settled and not paused else None
+    return ExamineDevice(device_id=record.device_id) if settled and not next_look(context) else None
 
 
 def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:
-    """Answer what a look at a missing device comes to.
-
-    A failed on-demand device is moved out of the account and answers 403; that the list works proves the credential.
-    """
+    """Answer what a look at a missing device comes to."""
     record = context.record
-    proven = isinstance(outcome, DeviceNotFoundError)
-    moved_out = isinstance(outcome, AccessDeniedError) and context.list_problem is None
-    if proven or moved_out:
+    if record.device_id and proves_gone(context, record.device_id, outcome):
+        gone = Release(device_id=record.device_id, accepted_at=context.now, gone_at=context.now)
         text = f"device {record.device_id} is gone from the cloud although nobody returned it"
         fault = problem(Code.NOT_FOUND, f"{text}; delete the machine to have it replaced")
-        return Advance(trigger=Trigger.DEVICE_LOST, note=text, problem=fault, device_id=record.device_id)
+        return Advance(
+            trigger=Trigger.DEVICE_LOST,
+            note=text,
+            problem=fault,
+            changes={"releases": with_release(context, gone)},
+            device_id=record.device_id,
+        )
     later = context.now + _LOOK_AGAIN_AFTER
     if isinstance(outcome, ProviderRefusal):
         return failed(context, outcome.problem, retry_at=later)
     return Remember(changes={"retry_at": later, "due_at": later, "inputs": context.binding.inputs})
+
+
+def proves_gone(context: Context, device_id: DeviceId, outcome: Outcome) -> bool:
+    """Answer whether a look at a device that complete lists miss proves that it is gone.
+
+    A failed on-demand device is moved out of the account and answers 403. So does any device to a key that lost its
+    rights, or that belongs to another project. So a 403 counts only when this very account was shown the device
+    before, and was given a complete list after a first 403: then it is the device that went, and not the right.
+    """
+    if isinstance(outcome, DeviceNotFoundError):
+        return True
+    denied = context.denied_since.get(device_id)
+    if not isinstance(outcome, AccessDeniedError) or denied is None or context.list_problem:
+        return False
+    return device_id in context.shown_before and context.listed_since(denied)
+
+
+def with_release(context: Context, release: Release) -> tuple[Release, ...]:
+    """Answer the returns of this machine with this one among them."""
+    others = [each for each in context.record.releases if each.device_id != release.device_id]
+    return (*others, release)
 
 
 def surplus_released(context: Context, device_id: DeviceId, done: Effected) -> Advance | Remember:
@@ -67,7 +105,7 @@ def surplus_released(context: Context, device_id: DeviceId, done: Effected) -> A
     return Advance(
         trigger=Trigger.DUPLICATE_FOUND,
         note=f"the cloud held a second device {device_id}; it was given back, {record.device_id} is kept",
-        changes={"releases": (*record.releases, release)},
+        changes={"releases": with_release(context, release)},
         resolved=resolved,
         device_id=device_id,
     )

@@ -7,11 +7,13 @@ from enum import Enum
 from engine.clock import Clock
 from engine.domain.admission import admission, ours
 from engine.domain.ids import MachineUid
+from engine.domain.intents import order_id
 from engine.domain.machine import HistoryEntry, MachineRecord
 from engine.domain.states import State
 from engine.errors import ClusterError, LostClaimError, StoreUnavailableError
 from engine.logs import bound, logger
 from engine.ports.cluster import Cluster, ConflictError, ObjectGoneError
+from engine.ports.provider import AccessDeniedError
 from engine.ports.store import Claim, Store
 from engine.workflow.inventory import Inventory
 from engine.workflow.journal import Journal
@@ -28,6 +30,7 @@ from engine.workflow.step import (
     DeleteNode,
     DropFinalizer,
     Effected,
+    ExamineDevice,
     PatchMachine,
     Remember,
     Wait,
@@ -37,6 +40,8 @@ MOVES_MAX = 32  # a whole life has about a dozen; more in one run is a fault tha
 _CONFLICT_RETRY = timedelta(milliseconds=200)  # the contract's ConflictRetry: the watch will have caught up
 _CLUSTER_RETRY = timedelta(seconds=2)
 _FAULT_RETRY = timedelta(minutes=1)  # a bug in one machine's handling must neither spin nor hide
+
+_RELEASED, _DENIED = _MARKS = ("released", "denied")
 
 log = logger(__name__)
 
@@ -145,7 +150,8 @@ class Runner:
         if record.finished:
             devices = [release.device_id for release in record.releases]
             self.inventory.disown(record.uid, devices)
-            self.marks.forget(("absent", record.uid), *(("released", each) for each in devices))
+            self.marks.forget(("absent", record.uid), *((what, each) for what in _MARKS for each in devices))
+            self.marks.forget(*(order_id(record.uid, number) for number in range(1, record.orders + 1)))
         journal.finish(due_at)
 
     def _move(self, journal: Journal) -> datetime | None:
@@ -239,7 +245,10 @@ class Runner:
 
     def _mark(self, done: Effected) -> None:
         if isinstance(done.outcome, Accepted) and done.intent and done.intent.device_id:
-            self.marks.set(("released", done.intent.device_id))
+            self.marks.set((_RELEASED, done.intent.device_id))
+        if isinstance(done.effect, ExamineDevice):
+            denied = (_DENIED, done.effect.device_id)
+            self.marks.first(denied) if isinstance(done.outcome, AccessDeniedError) else self.marks.forget(denied)
 
     def _note(self, step: Advance) -> None:
         told = log.warning if step.problem else log.info

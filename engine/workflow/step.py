@@ -50,6 +50,10 @@ class Context:
     """Monotonic instant at which this process first knew of the open order."""
     released_since: Mapping[DeviceId, float]
     """Monotonic instants at which this process saw the returns accepted; absent means before it started."""
+    denied_since: Mapping[DeviceId, float]
+    """Monotonic instants at which this process was first denied a look at a device that it may have lost."""
+    shown_before: frozenset[DeviceId]
+    """The devices of this machine that the list misses, and that this very account was shown at some time."""
     started: float
     """Monotonic instant at which this process started."""
     now: datetime
@@ -71,8 +75,21 @@ class Context:
     @property
     def deadline(self) -> datetime:
         """When the creation timeout is over."""
+        record = self.record
+        # Nobody knows how far an earlier controller was, so a machine that was taken over gets the whole time again.
+        begin = max(record.created_at, record.admitted_at) if record.taken_over else record.created_at
+        return begin + self.creation_timeout
+
+    @property
+    def creation_timeout(self) -> timedelta:
+        """How long the creation may take."""
         own = self.machine.creation_timeout if self.machine else None
-        return self.record.created_at + (own or self.policy.creation_timeout)
+        return own or self.policy.creation_timeout
+
+    def is_foreign(self, device_id: DeviceId) -> bool:
+        """Whether the last list shows that this device carries the tag of another Machine."""
+        owners = self.snapshot.by_owner.items() if self.snapshot else ()
+        return any(device_id == each.device_id for owner, held in owners if owner != self.record.uid for each in held)
 
     def listed_since(self, instant: float) -> bool:
         """Whether the last complete list began after this monotonic instant."""

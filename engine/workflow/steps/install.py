@@ -4,9 +4,10 @@ from engine.domain.device import DeviceState
 from engine.domain.outcome import Code, problem
 from engine.domain.states import Step as StepName
 from engine.domain.triggers import Trigger
+from engine.domain.wanted import MachineObject
 from engine.ports.cluster import MachinePatch
 from engine.workflow.attempts import timed_out
-from engine.workflow.presence import examined, missing, surplus, surplus_released
+from engine.workflow.presence import examined, missing, next_look, surplus, surplus_released
 from engine.workflow.step import (
     Advance,
     Awaited,
@@ -25,7 +26,7 @@ class Install:
     def decide(self, context: Context) -> Decision:
         """Answer the news about the device or its Node, or the wait for it."""
         machine = context.machine
-        if machine and not machine.provider_id and context.record.provider_id:
+        if machine and context.record.provider_id and _unnamed(context, machine):
             return PatchMachine(patch=MachinePatch(provider_id=context.record.provider_id))
         return (
             surplus(context)
@@ -33,7 +34,7 @@ class Install:
             or _device_news(context)
             or missing(context)
             or self._expired(context)
-            or Wait(until=context.deadline, awaited=_awaited(context))
+            or Wait(until=min(context.deadline, next_look(context) or context.deadline), awaited=_awaited(context))
         )
 
     def absorb(self, context: Context, done: Effected) -> Decision:
@@ -44,6 +45,13 @@ class Install:
 
     def _expired(self, context: Context) -> Advance | None:
         return timed_out(context, "its node did not join") if context.now >= context.deadline else None
+
+
+def _unnamed(context: Context, machine: MachineObject) -> bool:
+    """Whether the Machine names no device, or one of a former try that is proven gone."""
+    provider = context.binding.provider
+    named = provider.device_id(machine.provider_id) if provider and machine.provider_id else None
+    return not machine.provider_id or (named is not None and context.record.proven_gone(named))
 
 
 def _joined(context: Context) -> Advance | None:

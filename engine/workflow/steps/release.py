@@ -11,10 +11,10 @@ from engine.domain.ids import DeviceId
 from engine.domain.machine import Release
 from engine.domain.outcome import Code, problem
 from engine.domain.triggers import Trigger
-from engine.ports.provider import AccessDeniedError, DeviceNotFoundError, ProviderRefusal
+from engine.ports.provider import DeviceNotFoundError, ProviderRefusal
 from engine.workflow.attempts import failed, paused, refused
-from engine.workflow.doubt import resolve
-from engine.workflow.presence import release_resolution
+from engine.workflow.doubt import listed_after, resolve
+from engine.workflow.presence import proves_gone, release_resolution, with_release
 from engine.workflow.step import (
     Advance,
     Awaited,
@@ -42,7 +42,7 @@ class ReleaseDevices:
             return Advance(trigger=Trigger.DEVICE_GONE, note="nothing was bought for this machine")
         if context.binding.returning is None:
             return paused(context) or _no_account(context)
-        return paused(context) or _unreleased(context, targets) or self._prove(context, targets)
+        return paused(context) or _unseen(context) or _unreleased(context, targets) or self._prove(context, targets)
 
     def absorb(self, context: Context, done: Effected) -> Decision:
         """Answer what the cloud's word about one device comes to."""
@@ -78,7 +78,26 @@ def _targets(context: Context) -> list[DeviceId]:
     from_spec = provider.device_id(named) if provider and named else None
     found = [device.device_id for device in context.own_devices if device.exists]
     ordered = [record.device_id, from_spec, *(release.device_id for release in record.releases), *found]
-    return list(dict.fromkeys(each for each in ordered if each))
+    targets = dict.fromkeys(each for each in ordered if each)
+    if record.taken_over and not targets:
+        targets = dict.fromkeys(_resembling(context))
+    return [each for each in targets if not context.is_foreign(each)]
+
+
+def _resembling(context: Context) -> list[DeviceId]:
+    """An earlier controller may have died before it wrote down what it bought; its devices carry no tag of ours."""
+    cloud, name = context.binding.cloud, context.record.name
+    alike = context.snapshot.untagged.get(name, ()) if context.snapshot else ()
+    return [each.device_id for each in alike if each.exists and cloud and cloud.resembles(each, hostname=name)]
+
+
+def _unseen(context: Context) -> Decision | None:
+    """What another controller, or a person, called this Machine's device is looked at before it is given back."""
+    if context.snapshot is not None or not context.record.taken_over:
+        return None
+    if context.list_problem:
+        return failed(context, context.list_problem)
+    return Wait(until=None, awaited=Awaited.NEXT_LIST)
 
 
 def _never_bought(context: Context) -> bool:
@@ -128,8 +147,7 @@ def _window_left(context: Context) -> Wait | None:
     unsure = context.record.taken_over and context.record.device_id is None
     if not unsure or context.listed_since(context.started + window):
         return None
-    left = timedelta(seconds=max(1.0, context.started + window - context.monotonic))
-    return Wait(until=context.now + left, awaited=Awaited.NEXT_LIST)
+    return listed_after(context, context.started + window)
 
 
 def _after_release(context: Context, device_id: DeviceId, done: Effected) -> Decision:
@@ -142,23 +160,17 @@ def _after_release(context: Context, device_id: DeviceId, done: Effected) -> Dec
     return Advance(
         trigger=Trigger.RELEASE_ACCEPTED,
         note=note,
-        changes={"releases": _with(context, release)},
+        changes={"releases": with_release(context, release)},
         resolved=resolved,
         device_id=device_id,
     )
 
 
 def _after_look(context: Context, device_id: DeviceId, done: Effected) -> Decision:
-    """A 403 proves the device gone only beside a list that the same credential was just given."""
-    moved_out = isinstance(done.outcome, AccessDeniedError) and context.list_problem is None
-    if isinstance(done.outcome, DeviceNotFoundError) or moved_out:
+    if proves_gone(context, device_id, done.outcome):
         known = context.record.release_of(device_id) or Release(device_id=device_id, accepted_at=context.now)
-        return Remember(changes={"releases": _with(context, replace(known, gone_at=context.now))})
+        return Remember(changes={"releases": with_release(context, replace(known, gone_at=context.now))})
     if isinstance(done.outcome, ProviderRefusal):
         return refused(context, done.outcome)
-    return Wait(until=context.now + _LIST_LAGS, awaited=Awaited.NEXT_LIST)
-
-
-def _with(context: Context, release: Release) -> tuple[Release, ...]:
-    others = [each for each in context.record.releases if each.device_id != release.device_id]
-    return (*others, release)
+    later = context.now + _LIST_LAGS
+    return Remember(changes={"retry_at": later, "due_at": later, "inputs": context.binding.inputs})

@@ -9,7 +9,7 @@ from engine.domain.wanted import MACHINE_FINALIZER, NODE_LABEL, PRIORITY_ANNOTAT
 from engine.ports.cluster import MachinePatch
 from engine.ports.provider import Cloud
 from engine.workflow.attempts import failed, paused, timed_out
-from engine.workflow.doubt import device_changes, held
+from engine.workflow.doubt import device_changes, held, listed_after
 from engine.workflow.step import Advance, Awaited, Context, Decision, Effected, PatchMachine, Wait
 
 _CLASS_PROTECTION_WAIT = timedelta(seconds=2)  # the class is protected by a job; its change wakes us sooner
@@ -30,8 +30,8 @@ class Validate:
         fault = _name_fault(context) or context.binding.fault
         cloud = context.binding.cloud
         if fault or cloud is None:
-            return self._refuse(context, fault)
-        if machine.provider_id:
+            return self._refuse(context, machine, fault)
+        if machine.provider_id and not _named_is_gone(context, machine):
             return _adopt_named(context, machine) or _foreign_provider_id(context, machine)
         return paused(context) or self._look(context, machine, cloud)
 
@@ -39,8 +39,9 @@ class Validate:
         """Answer that nothing follows: this step has no effects at the cloud."""
         return Wait(until=context.now)
 
-    def _refuse(self, context: Context, fault: Problem | None) -> Decision:
-        if context.now >= context.deadline:
+    def _refuse(self, context: Context, machine: MachineObject, fault: Problem | None) -> Decision:
+        # One that names its device was created long ago; a Secret that is missing now must not have it replaced.
+        if context.now >= context.deadline and not machine.provider_id:
             return timed_out(context, "it could not be ordered")
         return paused(context) or failed(context, fault or problem(Code.INTERNAL, "no account and no reason"))
 
@@ -80,10 +81,17 @@ def _name_fault(context: Context) -> Problem | None:
     return problem(Code.INVALID_ARGUMENT, f"machine {context.record.name}: {fault}") if fault else None
 
 
+def _named_is_gone(context: Context, machine: MachineObject) -> bool:
+    """Whether spec.providerID names the device of a former try, which is proven gone."""
+    provider = context.binding.provider
+    device_id = provider.device_id(machine.provider_id) if provider else None
+    return device_id is not None and context.record.proven_gone(device_id)
+
+
 def _adopt_named(context: Context, machine: MachineObject) -> Decision | None:
     provider = context.binding.provider
     device_id = provider.device_id(machine.provider_id) if provider else None
-    if device_id is None:
+    if device_id is None or context.is_foreign(device_id):
         return None
     return Advance(
         trigger=Trigger.DEVICE_ADOPTED,
@@ -99,7 +107,7 @@ def _adopt_named(context: Context, machine: MachineObject) -> Decision | None:
 
 def _foreign_provider_id(context: Context, machine: MachineObject) -> Decision:
     text = (
-        f"machine {machine.name}: spec.providerID {machine.provider_id!r} names no device of this cloud; "
+        f"machine {machine.name}: spec.providerID {machine.provider_id!r} names no device of this cloud and Machine; "
         f"correct it, or remove it to have a device ordered"
     )
     return paused(context) or failed(context, problem(Code.INVALID_ARGUMENT, text))
@@ -128,8 +136,7 @@ def _window_left(context: Context) -> Wait | None:
     window = context.policy.visibility_window.total_seconds()
     if not context.record.taken_over or context.listed_since(context.started + window):
         return None
-    left = timedelta(seconds=max(1.0, context.started + window - context.monotonic))
-    return Wait(until=context.now + left, awaited=Awaited.NEXT_LIST)
+    return listed_after(context, context.started + window)
 
 
 def _told(cloud: Cloud) -> str:
