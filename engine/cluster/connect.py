@@ -99,7 +99,7 @@ def _loader(words: str, title: str) -> Callable[[Configuration], None]:
     if words in {"", IN_CLUSTER}:
         if not os.environ.get(POD_VARIABLE):
             raise ConfigurationError(
-                f"{title} kubeconfig is {words or 'empty'!r}, which means this pod's own cluster, "
+                f"{title} kubeconfig is {repr(words) if words else 'empty'}, which means this pod's own cluster, "
                 f"but {POD_VARIABLE} is not set: name a kubeconfig file"
             )
         return functools.partial(_load_pod, title)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,13 +93,13 @@ class ControllerProcess:
         self.port = free_port()
         self.log = folder / f"{name}.log"
         self._name = name
-        self._settings = {"database": self.database, "port": str(self.port), **BRISK, **settings}
+        self.settings: Mapping[str, str] = {"database": self.database, "port": str(self.port), **BRISK, **settings}
         self._process: Process | None = None
 
     @property
     def flags(self) -> list[str]:
         """Its settings, as another verb takes them."""
-        return [f"--{name}={value}" for name, value in self._settings.items()]
+        return [f"--{name}={value}" for name, value in self.settings.items()]
 
     def start(self, *, ready: bool = True) -> "ControllerProcess":
         """It runs, and is ready unless nobody wants to wait for that."""
@@ -117,6 +118,11 @@ class ControllerProcess:
         """It has ended as if the power had gone. Safe to repeat."""
         if self._process:
             self._process.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """It was sent a signal."""
+        assert self._process
+        os.kill(self._process.pid, number)
 
     def terminate(self) -> int:
         """It was asked to end, and did: its exit code."""
