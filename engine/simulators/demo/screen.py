@@ -1,8 +1,10 @@
 """What people read of the demo world: facts and commands for everybody, and the live picture for a terminal."""
 
+import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -12,6 +14,7 @@ from rich.text import Text
 from engine.console.text import machines_table
 from engine.domain.machine import MachineRecord
 from engine.domain.states import State
+from engine.resources import manifests_path
 from engine.simulators.demo.feed import Happening
 from engine.simulators.demo.folder import Folder
 from engine.simulators.demo.world import World
@@ -20,6 +23,7 @@ TITLE = "Machine Engine: the production controller between an embedded API serve
 STAND_IN = "kept by a stand-in; in production the machine controller manager (MCM) does this"
 HINT = "Ctrl-C stops, `make start` goes on from here, `make demo-clean` forgets it all."
 HAPPENINGS_MAX = 6
+_UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _ROWS_MIN = 3  # of machines, however low the terminal is
 
 
@@ -53,36 +57,60 @@ def picture(
     console: Console, world: World, records: Sequence[MachineRecord], lately: Sequence[Happening]
 ) -> RenderableType:
     """Answer everything at this moment, no higher than the terminal; machines that do not fit are counted."""
-    above: list[RenderableType] = [
-        _title(TITLE),
-        _facts(world),
-        Text(),
-        _title("Try in another terminal"),
-        *_commands(world.folder),
-        Text(),
-    ]
-    below: list[RenderableType] = [Text(), _title("Lately"), *map(_happening, lately)] if lately else []
-    below += [Text(), Text(HINT, style="dim")]
-    rows = console.size.height - _height(console, Group(*above, *below)) - 2  # the table's header, and the count
+    everything = commands(world.folder)
+    for tried, news in ((everything, lately), (everything, ()), (everything[:1], ())):
+        above = _above(world, tried)
+        below = [*_reasons(records), *_news(news), Text(), Text(HINT, style="dim")]
+        rows = console.size.height - _height(console, Group(*above, *below)) - 2  # the table's header, and the count
+        if rows >= _ROWS_MIN:
+            break  # else the terminal is too low for all of this
     return Group(*above, *_machines(console, world, records, rows_max=max(_ROWS_MIN, rows)), *below)
+
+
+def _above(world: World, tried: Sequence[str]) -> list[RenderableType]:
+    told = [Text(f"  {command}", style="cyan", overflow="fold") for command in tried]
+    return [_title(TITLE), _facts(world), Text(), _title("Try in another terminal"), *told, Text()]
 
 
 def _machines(
     console: Console, world: World, records: Sequence[MachineRecord], *, rows_max: int
 ) -> list[RenderableType]:
     if not records:
-        return [Text("no Machines", style="dim")]
+        sample = _short(manifests_path() / "machines" / "plain.yaml")
+        return [Text(f"no Machines; `kubectl apply -f {sample}` makes one", style="dim")]
     now = world.controller.clock.now()
     # Those that serve are the least interesting ones when there is no room for all.
     ranked = sorted(records, key=lambda record: record.state is State.ACTIVE)
     shown = len(records)
-    table = machines_table(records, now)
+    table = machines_table(list(map(_brief, records)), now)
     while shown > _ROWS_MIN and _height(console, table) - 1 > rows_max:
         shown = min(shown - 1, rows_max)
         kept = {record.uid for record in ranked[:shown]}
-        table = machines_table([record for record in records if record.uid in kept], now)
+        table = machines_table([_brief(record) for record in records if record.uid in kept], now)
     hidden = len(records) - shown
     return [table, Text(f"… and {hidden} more; `kubectl get mc` shows all", style="dim")] if hidden else [table]
+
+
+def _brief(record: MachineRecord) -> MachineRecord:
+    """Answer the record with the code of its problem in the place of the message, which is too long for a column."""
+    if record.problem is None:
+        return record
+    return replace(record, problem=replace(record.problem, message=record.problem.code.value))
+
+
+def _reasons(records: Sequence[MachineRecord]) -> list[Text]:
+    """Answer one example of each kind of problem, in full."""
+    troubled = {record.problem.code: record for record in reversed(records) if record.problem}
+    told = [
+        Text(f"{code}, such as {record.name}: {record.problem.message}", style="yellow")
+        for code, record in troubled.items()
+        if record.problem
+    ]
+    return [Text(), *told] if told else []
+
+
+def _news(lately: Sequence[Happening]) -> list[Text]:
+    return [Text(), _title("Lately"), *map(_happening, lately)] if lately else []
 
 
 def _facts(world: World) -> Table:
@@ -94,12 +122,8 @@ def _facts(world: World) -> Table:
     return grid
 
 
-def _commands(folder: Folder) -> list[Text]:
-    return [Text(f"  {command}", style="cyan", overflow="fold") for command in commands(folder)]
-
-
 def _happening(happening: Happening) -> Text:
-    return Text(str(happening), no_wrap=True, overflow="ellipsis")
+    return Text(_UUID.sub(r"\1", str(happening)), no_wrap=True, overflow="ellipsis")
 
 
 def _title(text: str) -> Text:
