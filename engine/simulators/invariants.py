@@ -117,16 +117,22 @@ class Invariants:
             raise BrokenPromiseError(f"I1: machine {uid} orders with {len(unresolved)} open intents")
 
     def _release_is_right(self, device_id: DeviceId) -> None:
-        view = next((each for each in self._truth.cloud.history() if each.id == device_id), None)
-        owners = [owner_of(view)] if view else []
-        for uid in owners:
-            told = [each for each in self._truth.store.intents(MachineUid(uid)) if each.device_id == device_id]
-            if not any(each.kind is IntentKind.RELEASE and each.unresolved for each in told):
-                raise BrokenPromiseError(f"I3: device {device_id} is released without an intent")
-            record = self._truth.store.get(MachineUid(uid))
-            spare = record is not None and record.device_id not in {None, device_id}
-            if not self.doomed(uid) and not spare:
-                raise BrokenPromiseError(f"I3: device {device_id} of machine {uid} is released and nobody asked for it")
+        store = self._truth.store
+        asking = [
+            record
+            for record in store.find(MachineFilter(unfinished_only=True))
+            for each in store.intents(record.uid)
+            if each.kind is IntentKind.RELEASE and each.unresolved and each.device_id == device_id
+        ]
+        if len(asking) != 1:
+            raise BrokenPromiseError(f"I3: device {device_id} is released with {len(asking)} open intents")
+        record = asking[0]
+        owner = next((owner_of(each) for each in self._truth.cloud.history() if each.id == device_id), "")
+        if owner not in {"", record.uid}:
+            raise BrokenPromiseError(f"I3: device {device_id} of machine {owner} is released for machine {record.uid}")
+        spare = bool(owner) and record.device_id not in {None, device_id}
+        if not self.doomed(record.uid) and not spare:
+            raise BrokenPromiseError(f"I3: device {device_id} of {record.name} is released and nobody asked for it")
 
     def _nothing_is_left(self, machine: MachineObject) -> None:
         for each in self._truth.cloud.devices():

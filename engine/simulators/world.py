@@ -5,6 +5,7 @@ life of the process, with every queue, cache and mark of it, and is thrown away 
 it pass, and each of the engine's jobs takes its turn as often as it would in production.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from engine.providers.equinix.api import EquinixSettings
 from engine.providers.equinix.provider import NAME, EquinixMetal
 from engine.simulators.clock import VirtualClock
 from engine.simulators.cluster import SimulatedCluster
+from engine.simulators.http import HttpRequest
 from engine.simulators.invariants import BrokenPromiseError, Invariants, Truth, owner_of
 from engine.simulators.metal import PROJECT_ID, KeySettings, MetalSettings, MetalSimulator, SimulatorAdapter
 from engine.simulators.ports import Call, Moment, SimulatedCrash, Tap
@@ -259,7 +261,7 @@ class World:
         self.cluster.user.delete(MachineObject, name)
 
     def buy(self, name: str, uid: MachineUid) -> Device:
-        """Have an earlier controller buy a device for this Machine, behind the engine's back."""
+        """Have somebody else buy a device with the tag of this Machine."""
         secret = {"apiToken": TOKEN.encode(), "userData": USERDATA.encode()}
         cloud = _metal(self).bind(spec=self.settings.spec, secret=secret)
         return cloud.order(DeviceOrder(uid=uid, hostname=name, userdata=USERDATA))
@@ -267,6 +269,19 @@ class World:
     def mishap(self, number: int, moment: Moment) -> None:
         """Have something go wrong at the call of this number."""
         self._mishaps[number] = moment
+
+    def buy_untagged(self, name: str) -> None:
+        """Have the Go controller buy a device for a Machine of this name."""
+        spec = self.settings.spec
+        order = {
+            "hostname": name,
+            "plan": spec["machineType"],
+            "metro": spec["metro"],
+            "operating_system": spec["OS"],
+            "tags": spec["tags"],
+        }
+        path, headers = f"/metal/v1/projects/{PROJECT_ID}/devices", {"x-auth-token": TOKEN}
+        self.cloud.handle(HttpRequest(method="POST", path=path, headers=headers, body=json.dumps(order).encode()))
 
     def crash(self) -> None:
         """Kill the process, and start it anew on the same store, cloud and cluster."""

@@ -20,7 +20,7 @@ def resolve(context: Context, order: Intent) -> Advance | Remember | Wait:
     found = held(context)
     if found:
         return _bought(context, order, found)
-    if context.binding.cloud is None:
+    if context.binding.returning is None:
         why = context.binding.fault.message if context.binding.fault else "the account is unknown"
         fault = problem(Code.UNKNOWN, f"nobody knows whether a device was bought, and it cannot be looked for: {why}")
         return paused(context) or failed(context, fault)

@@ -40,8 +40,11 @@ def _retried(context: Context) -> Advance | None:
 
 
 def _recovered(context: Context) -> Advance | None:
-    node = context.node
-    if not context.has_target or node is None or not node.ready or context.record.device_id is None:
+    """A kubelet may call its Node Ready for a while after its device went, and after nobody wants it any more."""
+    node, device_id = context.node, context.record.device_id
+    if context.machine is None or device_id is None or context.record.proven_gone(device_id):
+        return None
+    if not context.has_target or node is None or not node.ready:
         return None
     return Advance(
         trigger=Trigger.RECOVERED,

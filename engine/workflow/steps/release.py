@@ -42,7 +42,12 @@ class ReleaseDevices:
             return Advance(trigger=Trigger.DEVICE_GONE, note="nothing was bought for this machine")
         if context.binding.returning is None:
             return paused(context) or _no_account(context)
-        return paused(context) or _unseen(context) or _unreleased(context, targets) or self._prove(context, targets)
+        return (
+            paused(context)
+            or _unseen(context, targets)
+            or _unreleased(context, targets)
+            or self._prove(context, targets)
+        )
 
     def absorb(self, context: Context, done: Effected) -> Decision:
         """Answer what the cloud's word about one device comes to."""
@@ -86,14 +91,16 @@ def _targets(context: Context) -> list[DeviceId]:
 
 def _resembling(context: Context) -> list[DeviceId]:
     """An earlier controller may have died before it wrote down what it bought; its devices carry no tag of ours."""
-    cloud, name = context.binding.cloud, context.record.name
+    cloud, name = context.binding.returning, context.record.name
     alike = context.snapshot.untagged.get(name, ()) if context.snapshot else ()
     return [each.device_id for each in alike if each.exists and cloud and cloud.resembles(each, hostname=name)]
 
 
-def _unseen(context: Context) -> Decision | None:
+def _unseen(context: Context, targets: list[DeviceId]) -> Decision | None:
     """What another controller, or a person, called this Machine's device is looked at before it is given back."""
-    if context.snapshot is not None or not context.record.taken_over:
+    record = context.record
+    bought = {None if record.taken_over else record.device_id, *(release.device_id for release in record.releases)}
+    if context.snapshot is not None or bought.issuperset(targets):
         return None
     if context.list_problem:
         return failed(context, context.list_problem)
