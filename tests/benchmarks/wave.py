@@ -16,12 +16,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import urllib3
 from rich.console import Console
 from rich.table import Table
 
@@ -44,17 +45,30 @@ class Stage:
     gone: dict[str, float] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def follow(self, wire: Wire, version: str) -> None:
-        """Read the watch until it ends."""
-        for event in wire.watch(f"{API}/machines", version):
-            name, at = event["object"].get("metadata", {}).get("name", ""), time.monotonic()
-            phase = event["object"].get("status", {}).get("currentStatus", {}).get("phase")
-            with self.changed:
-                if event["type"] == "DELETED":
-                    self.gone[name] = at
-                elif phase == "Running":
-                    self.running.setdefault(name, at)
-                self.changed.notify_all()
+    def follow(self, wire: Wire) -> None:
+        """List and watch for ever; an API server under load cuts the watches of those who read slowly."""
+        while True:
+            listed = wire.get(f"{API}/machines")
+            there = {each["metadata"]["name"] for each in listed["items"]}
+            for each in listed["items"]:
+                self._see("ADDED", each)
+            for name in set(self.running) - there:
+                self._see("DELETED", {"metadata": {"name": name}})
+            with suppress(urllib3.exceptions.HTTPError):
+                for event in wire.watch(f"{API}/machines", listed["metadata"]["resourceVersion"]):
+                    if event["type"] == "ERROR":
+                        break
+                    self._see(event["type"], event["object"])
+
+    def _see(self, kind: str, machine: dict[str, Any]) -> None:
+        name, at = machine["metadata"]["name"], time.monotonic()
+        phase = machine.get("status", {}).get("currentStatus", {}).get("phase")
+        with self.changed:
+            if kind == "DELETED":
+                self.gone.setdefault(name, at)
+            elif phase == "Running":
+                self.running.setdefault(name, at)
+            self.changed.notify_all()
 
     def wait(self, reached: dict[str, float]) -> None:
         """Return when all machines are there; raises when that takes too long."""
@@ -102,8 +116,7 @@ def measure(plane: ControlPlane, folder: Path, count: int) -> Figures:
         plane.kubectl("apply", "-f", str(manifests_path() / "machine-class.yaml"))
         plane.kubectl("apply", "-f", str(manifests_path() / "secret.yaml"))
         stage = Stage(count)
-        version = wire.get(f"{API}/machines")["metadata"]["resourceVersion"]
-        threading.Thread(target=stage.follow, args=(Wire(kubeconfig), version), daemon=True).start()
+        threading.Thread(target=stage.follow, args=(Wire(kubeconfig),), daemon=True).start()
         began = time.monotonic()
         _create(wire, count)
         stage.wait(stage.running)

@@ -51,7 +51,7 @@ class Wire:
         data = json.dumps(body).encode() if body is not None else None
         headers = {"Content-Type": "application/json"}
         answer = self._pool.request(method, self._url + path, body=data, headers=headers, timeout=60)
-        if answer.status >= 300:
+        if answer.status >= 300 and answer.status != 404:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
         value: dict[str, Any] = json.loads(answer.data)
         return value
