@@ -70,7 +70,8 @@ def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:
     later = context.now + _LOOK_AGAIN_AFTER
     if isinstance(outcome, ProviderRefusal):
         return failed(context, outcome.problem, retry_at=later)
-    return Remember(changes={"retry_at": later, "due_at": later, "inputs": context.binding.inputs})
+    seen = {"problem": None, "attempts": 0, "retry_at": later, "due_at": later, "inputs": context.binding.inputs}
+    return Remember(changes=seen)
 
 
 def proves_gone(context: Context, device_id: DeviceId, outcome: Outcome) -> bool:

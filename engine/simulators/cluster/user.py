@@ -32,7 +32,7 @@ class ClusterUser:
         return self._shelf.put(MachineObject(**fields | more))
 
     def make_class(self, name: str, *, secret: str, spec: Mapping[str, Any], **more: Any) -> ClassObject:
-        """Create a MachineClass that names this Secret, or put it in the place of the one of that name."""
+        """Create a MachineClass that names this Secret, if any, or put it in the place of the one of that name."""
         held = self._shelf.true(ClassObject, name)
         fields: dict[str, Any] = {
             "uid": held.uid if held else self._shelf.uid(),
@@ -41,7 +41,7 @@ class ClusterUser:
             "resource_version": "",
             "provider": "EquinixMetal",
             "provider_spec": dict(spec),
-            "secret": SecretReference(namespace=self._shelf.namespace, name=secret),
+            "secret": SecretReference(namespace=self._shelf.namespace, name=secret) if secret else None,
             "finalizers": held.finalizers if held else (),
         }
         return self._shelf.put(ClassObject(**fields | more))
