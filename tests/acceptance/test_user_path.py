@@ -9,7 +9,7 @@ import yaml
 
 from engine.simulators.metal import KeySettings, MetalSettings
 from engine.simulators.metal.settings import SAMPLE_RESERVATIONS
-from tests.acceptance.programs import ROOT, ControllerProcess, eventually, run_engine
+from tests.acceptance.programs import ControllerProcess, eventually, run_engine
 from tests.acceptance.stage import TIME_SCALE, Place, Stage, is_absent
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(180)]
@@ -53,8 +53,7 @@ def walk(place: Place, folder: Path) -> None:
     with Stage(place, folder=folder, world=WORLD) as stage:
         declare(stage)
         controller = stage.controller().start()
-        for name in MACHINES:
-            stage.kubectl("apply", "--filename", ROOT / "kubernetes" / "machines" / f"{name.removesuffix('-1')}.yaml")
+        stage.kubectl("apply", "-f", "kubernetes/machines/")
         stage.await_phase("Running", *MACHINES)
         bought_once(stage)
         shown_by_kubectl(stage)
@@ -68,12 +67,12 @@ def walk(place: Place, folder: Path) -> None:
 
 def declare(stage: Stage) -> None:
     """Definitions, classes and the filled-in Secret are there."""
-    stage.kubectl("apply", "--server-side", "--force-conflicts", "--filename", ROOT / "kubernetes" / "crds")
-    stage.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", ROOT / "kubernetes" / "crds")
-    stage.kubectl("apply", "--filename", ROOT / "kubernetes" / "machine-class.yaml")
+    stage.kubectl("apply", "-f", "kubernetes/crds/")
+    stage.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "kubernetes/crds/")
+    stage.kubectl("apply", "-f", "kubernetes/machine-class.yaml")
     (secret,) = stage.sample("secret.yaml")
     secret["stringData"] = {"apiToken": TOKEN, "userData": USERDATA}
-    stage.kubectl("apply", "--filename=-", input=yaml.safe_dump(secret))
+    stage.kubectl("apply", "-f", "-", input=yaml.safe_dump(secret))
 
 
 def bought_once(stage: Stage) -> None:
@@ -151,11 +150,11 @@ def delete_everything(stage: Stage) -> None:
     classes = {name: stage.user.get("machineclasses", name)["metadata"]["finalizers"] for name in CLASSES}
     assert all(finalizers for finalizers in classes.values())
     assert stage.user.get("secrets", "equinix-metal")["metadata"]["finalizers"]
-    stage.kubectl("delete", "mc", *MACHINES, "--timeout=50s")
+    stage.kubectl("delete", "-f", "kubernetes/machines/", "--timeout=50s")
     stage.assert_nothing_left()
     assert stage.nodes() == set()
-    stage.kubectl("delete", "mcc", *CLASSES, "--timeout=20s")
-    stage.kubectl("delete", "secret", "equinix-metal", "--timeout=20s")
+    stage.kubectl("delete", "-f", "kubernetes/machine-class.yaml", "--timeout=20s")
+    stage.kubectl("delete", "-f", "kubernetes/secret.yaml", "--timeout=20s")
     assert is_absent(stage.user, "secrets", "equinix-metal")
     assert len(stage.metal.history()) == len(MACHINES)
 
