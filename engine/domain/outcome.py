@@ -1,8 +1,10 @@
 """What came of an attempt: the machine error codes that others read, and the text in which they expect them."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+_ACCIDENTS = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+")  # ids and numbers differ between answers that mean the same
 MESSAGE_LENGTH_MAX = 600  # an Event's message holds 1,024 bytes; the rest is ours
 
 
@@ -45,3 +47,8 @@ def problem(code: Code, message: str) -> Problem:
     """Answer a problem whose message is cut to `MESSAGE_LENGTH_MAX` characters."""
     short = message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 1] + "…"
     return Problem(code=code, message=short)
+
+
+def alike(one: Problem, other: Problem) -> bool:
+    """Whether two problems are the same but for ids and numbers."""
+    return one.code == other.code and _ACCIDENTS.sub("#", one.message) == _ACCIDENTS.sub("#", other.message)

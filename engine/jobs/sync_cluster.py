@@ -55,11 +55,12 @@ class SyncCluster:
 
     def turn(self) -> None:
         """Deal with the changes since the last turn; compare everything when that is due."""
+        # First, so that whoever waits for news does not spin before everything was listed.
+        self.arrived.clear()
         if not self.cluster.synced():
             return
         with self._lock:
             changes, self._changes = list(self._changes), {}
-            self.arrived.clear()
         try:
             if self.clock.monotonic() - self._full_at >= self.full_every.total_seconds():
                 self._compare_all()

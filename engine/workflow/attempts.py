@@ -1,16 +1,13 @@
 """What a failed attempt comes to: what is remembered, when the next is due, whether it is worth a line of history."""
 
-import re
 from datetime import datetime
 
 from engine.domain.intents import Intent, IntentResult
-from engine.domain.outcome import Code, Problem, problem
+from engine.domain.outcome import Code, Problem, alike, problem
 from engine.domain.triggers import Trigger
 from engine.ports.provider import DeviceBusyError, ProviderRefusal, ThrottledError
 from engine.ports.store import Resolution
 from engine.workflow.step import Advance, Context, Remember, Wait
-
-_ACCIDENTS = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+")  # ids and numbers differ between answers that mean the same
 
 
 def failed(
@@ -52,11 +49,6 @@ def timed_out(context: Context, waited_for: str) -> Advance:
     last = context.record.problem
     fault = last or problem(Code.DEADLINE_EXCEEDED, f"{text}; look at the device's console and its userdata")
     return Advance(trigger=Trigger.CREATION_TIMED_OUT, note=text, problem=fault)
-
-
-def alike(one: Problem, other: Problem) -> bool:
-    """Whether two problems are the same but for ids and numbers."""
-    return one.code == other.code and _ACCIDENTS.sub("#", one.message) == _ACCIDENTS.sub("#", other.message)
 
 
 def _located(context: Context, fault: Problem) -> Problem:

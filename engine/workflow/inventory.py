@@ -11,7 +11,7 @@ from datetime import datetime
 
 from engine.domain.device import Device
 from engine.domain.ids import AccountKey, DeviceId, MachineUid
-from engine.domain.outcome import Problem
+from engine.domain.outcome import Problem, alike
 from engine.ports.provider import Cloud
 
 
@@ -194,6 +194,6 @@ class Inventory:
             held = self._accounts.get(account)
             if held is None:
                 return set()
-            news = held.problem != problem
+            news = held.problem is None or not alike(held.problem, problem)
             held.problem = problem
             return set(held.awaiting_list) if news else set()

@@ -9,7 +9,7 @@ import pytest
 from engine.domain.device import DeviceState
 from engine.domain.intents import IntentResult
 from engine.domain.machine import Release
-from engine.domain.outcome import Code, Problem
+from engine.domain.outcome import Code, Problem, alike
 from engine.domain.states import DELETING_RELEASE, PENDING_VALIDATE, PENDING_WAIT_CAPACITY, State
 from engine.domain.triggers import Trigger
 from engine.ports.provider import (
@@ -21,7 +21,7 @@ from engine.ports.provider import (
     ThrottledError,
     UnavailableError,
 )
-from engine.workflow.attempts import alike, paused
+from engine.workflow.attempts import paused
 from engine.workflow.binding import Binding
 from engine.workflow.doubt import held
 from engine.workflow.step import (
