@@ -92,7 +92,11 @@ MISTAKES = {
         code="PermissionDenied",
     ),
     "sold-out": Mistake(
-        words=("sold-out", "aren't available servers", "wait, or choose another plan or metro"),
+        words=(
+            "s3.xlarge.x86 in ny for Machine sold-out",
+            "aren't available servers",
+            "wait, or choose another plan or metro",
+        ),
         spoil=_sold_out,
         code="ResourceExhausted",
     ),

@@ -162,7 +162,8 @@ class EquinixCloud(Cloud):
 
     def order(self, order: DeviceOrder) -> Device:
         """Buy one device. NOT safe to repeat."""
-        subject = f"a device for Machine {order.hostname} in project {self._spec.project_id}"
+        spec = self._spec
+        subject = f"a {spec.plan} in {spec.metro} for Machine {order.hostname} in project {spec.project_id}"
         answer = self._api.call("POST", self._list_path, body=self._order_body(order))
         if not isinstance(answer, Answer) or not succeeded(answer):
             secrets = (self._credential.token, order.userdata)
