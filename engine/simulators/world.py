@@ -270,8 +270,8 @@ class World:
         """Have something go wrong at the call of this number."""
         self._mishaps[number] = moment
 
-    def buy_untagged(self, name: str) -> None:
-        """Have the Go controller buy a device for a Machine of this name."""
+    def buy_untagged(self, name: str, **more: Any) -> None:
+        """Have the Go controller buy a device for a Machine of this name; `more` goes into the order's body."""
         spec = self.settings.spec
         order = {
             "hostname": name,
@@ -279,6 +279,7 @@ class World:
             "metro": spec["metro"],
             "operating_system": spec["OS"],
             "tags": spec["tags"],
+            **more,
         }
         path, headers = f"/metal/v1/projects/{PROJECT_ID}/devices", {"x-auth-token": TOKEN}
         self.cloud.handle(HttpRequest(method="POST", path=path, headers=headers, body=json.dumps(order).encode()))

@@ -19,7 +19,9 @@ from engine.domain.states import (
     State,
 )
 from engine.domain.triggers import Trigger
-from engine.workflow.step import Advance, Context, Decision, Effected, Step, Wait
+from engine.domain.wanted import MACHINE_FINALIZER
+from engine.ports.cluster import MachinePatch
+from engine.workflow.step import Advance, Context, Decision, Effected, PatchMachine, Step, Wait
 from engine.workflow.steps.forget import Finalize, ForgetNode
 from engine.workflow.steps.halt import Halt
 from engine.workflow.steps.install import Install
@@ -48,7 +50,8 @@ def decide(context: Context) -> Decision:
     """Answer what to do now: obey a deletion, doubt a missing object, else the step of the place."""
     if context.record.finished:
         return Wait(until=None)
-    return _deletion(context) or _absence(context) or PROGRAM[context.record.place].decide(context)
+    before = _deletion(context) or _absence(context) or _unprotected(context)
+    return before or PROGRAM[context.record.place].decide(context)
 
 
 def absorb(context: Context, done: Effected) -> Decision:
@@ -61,6 +64,15 @@ def _deletion(context: Context) -> Advance | None:
     if machine is None or machine.deletion_requested_at is None or context.record.state is State.DELETING:
         return None
     return Advance(trigger=Trigger.DELETION_REQUESTED, note="the Machine object is to be deleted")
+
+
+def _unprotected(context: Context) -> PatchMachine | None:
+    """A finalizer that somebody stripped is put back: without it the object could go, and its device bill on."""
+    machine = context.machine
+    safe = machine is None or MACHINE_FINALIZER in machine.finalizers
+    if safe or context.record.state in {State.PENDING, State.DELETING}:
+        return None
+    return PatchMachine(patch=MachinePatch(add_finalizer=True))
 
 
 def _absence(context: Context) -> Decision | None:

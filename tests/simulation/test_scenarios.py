@@ -261,6 +261,7 @@ def test_a_stripped_finalizer_costs_no_device() -> None:
     world = world_with()
     world.cluster.user.change_machine(NAME, finalizers=())
     world.delete(NAME)
+    assert world.cluster.user.machine(NAME) is None
     world.run_until(is_in(world, State.FAILED))
     world.run_for(timedelta(minutes=10))
     assert len(world.cloud.billing()) == 1

@@ -35,6 +35,7 @@ from engine.workflow.step import (
     ExamineDevice,
     Held,
     HoldReservation,
+    PatchMachine,
     ReleaseDevice,
     Remember,
     Wait,
@@ -267,6 +268,15 @@ def test_a_wish_for_deletion_comes_before_any_step() -> None:
     assert trigger_of(decide(context(record(ACTIVE_HEALTHY), machine=doomed))) is Trigger.DELETION_REQUESTED
     assert trigger_of(decide(context(record(DELETING_RELEASE), machine=doomed))) is Trigger.DEVICE_GONE
     assert decide(context(record(DELETED_REST), machine=doomed)) == Wait(until=None)
+
+
+def test_a_finalizer_that_was_stripped_is_put_back() -> None:
+    """Without it the object could go and its device bill on; a deletion and a beginning have their own order."""
+    bare = machine(finalizers=())
+    decision = decide(context(record(ACTIVE_HEALTHY, device_id=ONE), machine=bare))
+    assert isinstance(decision, PatchMachine)
+    assert decision.patch.add_finalizer
+    assert not isinstance(decide(context(record(DELETING_RELEASE), machine=bare)), PatchMachine)
 
 
 @pytest.mark.parametrize("of", [record(ACTIVE_HEALTHY, device_id=ONE), record(PROVISIONING_ORDER)])
