@@ -96,6 +96,22 @@ def test_a_list_that_hides_a_device_does_not_drop_the_finalizer(kind: FaultKind)
     assert [each.hostname for each in world.cloud.devices()] == ["other"]
 
 
+@pytest.mark.parametrize("kind", [FaultKind.OH_SNAP_BEFORE, FaultKind.LOST_BEFORE, FaultKind.BAD_GATEWAY])
+@pytest.mark.parametrize("leaving", [False, True], ids=["serving", "leaving"])
+def test_an_empty_list_and_a_failing_look_prove_nothing(kind: FaultKind, *, leaving: bool) -> None:
+    """Neither a loss nor the end of a return follows from two calls that say nothing."""
+    slow = replace(QUICK_METAL, deprovision_for=HOUR)
+    world = world_with(WorldSettings(metal=slow))
+    world.cloud.faults.add(FaultRule(kind=FaultKind.LIST_EMPTY), FaultRule(kind=kind, operation=Operation.GET))
+    if leaving:
+        world.delete(NAME)
+    world.run_for(timedelta(minutes=10))
+    assert world.cluster.user.machine(NAME)
+    assert record_of(world).state is (State.DELETING if leaving else State.ACTIVE)
+    world.cloud.faults.replace()
+    world.settle(limit=2 * HOUR)
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_device_that_vanishes_fails_its_machine(status: int) -> None:
     """A device that failed and was moved out of the account is lost; the machine fails, and can be deleted."""
