@@ -263,6 +263,7 @@ class World:
     def buy(self, name: str, uid: MachineUid) -> Device:
         """Have somebody else buy a device with the tag of this Machine."""
         secret = {"apiToken": TOKEN.encode(), "userData": USERDATA.encode()}
+        self.invariants.foreign[uid] += 1
         cloud = _metal(self).bind(spec=self.settings.spec, secret=secret)
         return cloud.order(DeviceOrder(uid=uid, hostname=name, userdata=USERDATA))
 

@@ -46,6 +46,7 @@ class Chaos:
             (5, self._create),
             (4, self._delete),
             (8, self._break_cloud),
+            (3, self._lose_order),
             (5, self._mend_cloud),
             (1, self._reclass),
             (1, self._rotate),
@@ -98,6 +99,11 @@ class Chaos:
 
     def _break_cloud(self) -> None:
         self._world.cloud.faults.add(self._pick(RULES))
+
+    def _lose_order(self) -> None:
+        """The next order is answered to nobody, and its device is not listed at once."""
+        lost = FaultRule(kind=FaultKind.LOST_AFTER, left=1, operation=Operation.CREATE)
+        self._world.cloud.faults.add(lost, FaultRule(kind=FaultKind.STALE_LIST, seconds=STALE_SECONDS))
 
     def _mend_cloud(self) -> None:
         self._world.cloud.faults.replace()
