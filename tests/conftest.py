@@ -12,6 +12,9 @@ from tests.controlplane import build
 if TYPE_CHECKING:
     from tests.controlplane.plane import ControlPlane
 
+# Test code that is shared asserts too. It must be named before anybody imports it, hence here.
+pytest.register_assert_rewrite("tests.contract", "tests.acceptance.stage", "tests.acceptance.programs")
+
 CRDS = Path(__file__).resolve().parent.parent / "kubernetes" / "crds"
 MISSING = "the control plane's binaries are not built; run `make controlplane`"
 

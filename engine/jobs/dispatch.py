@@ -108,5 +108,10 @@ class Dispatch:
         return due
 
     def _lane(self, uid: MachineUid) -> str:
+        """A wave of new Machines must not keep those waiting that are nearly done, nor those that leave."""
         machine = self._cluster.machine(uid)
-        return machine.class_name if machine else ""
+        if machine is None:
+            return ""
+        if machine.deletion_requested_at:
+            return f"{machine.class_name}/leaving"
+        return f"{machine.class_name}/{'begun' if machine.provider_id else 'new'}"

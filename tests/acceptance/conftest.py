@@ -6,16 +6,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.acceptance.stage", "tests.acceptance.programs")
-
-# After the line above, which must come first.
-from engine.clock import SystemClock  # noqa: E402
-from engine.simulators.http import HttpServer  # noqa: E402
-from engine.simulators.kube import KubeSimulator  # noqa: E402
-from engine.simulators.seed import Seed  # noqa: E402
-from tests.acceptance.programs import ROOT  # noqa: E402
-from tests.acceptance.stage import Place, Stage  # noqa: E402
-from tests.controlplane.plane import ControlPlane  # noqa: E402
+from engine.clock import SystemClock
+from engine.simulators.http import HttpServer
+from engine.simulators.kube import KubeSimulator
+from engine.simulators.seed import Seed
+from tests.acceptance.programs import ROOT
+from tests.acceptance.stage import Place, Stage
+from tests.controlplane.plane import ControlPlane
 
 ACCOUNT = "system:serviceaccount:default:machine-engine"
 

@@ -1,11 +1,6 @@
-"""Contract suites are shared code: their assertions explain themselves, and real databases are at hand."""
+"""Real databases for the contract suites."""
 
-import pytest
-
-for part in ("", "_history", "_ledger"):
-    pytest.register_assert_rewrite(f"tests.contract.store{part}_contract")
-
-from tests.contract.stores import (  # noqa: E402 - after the line above, which must come first
+from tests.contract.stores import (
     empty_postgres_url,
     postgres_server,
     postgres_url,

@@ -7,32 +7,28 @@ from pathlib import Path
 
 import pytest
 
-for part in ("read_contract", "write_contract", "contract", "stage", "user"):
-    pytest.register_assert_rewrite(f"tests.contract.cluster_{part}")
-
-# After the line above, which must come first.
-from engine.clock import SystemClock  # noqa: E402
-from engine.cluster.checks import (  # noqa: E402
+from engine.clock import SystemClock
+from engine.cluster.checks import (
     Permission,
     check_start,
     control_permissions,
     missing_permissions,
     target_permissions,
 )
-from engine.cluster.connect import ClusterOptions  # noqa: E402
-from engine.cluster.kube import KubeCluster, open_cluster  # noqa: E402
-from engine.cluster.leases import LeaderElector  # noqa: E402
-from engine.cluster.objects import read_machine  # noqa: E402
-from engine.errors import ClusterError  # noqa: E402
-from engine.ports.cluster import ClusterDeniedError, ClusterUnavailableError, Kind, MachinePatch  # noqa: E402
-from engine.simulators.http import HttpServer  # noqa: E402
-from engine.simulators.kube import KubeSimulator  # noqa: E402
-from engine.simulators.seed import Seed  # noqa: E402
-from tests.contract.cluster_contract import ClusterContract, LonelyClusterContract  # noqa: E402
-from tests.contract.cluster_stage import Changes, Stage, eventually  # noqa: E402
-from tests.contract.cluster_user import RefusedError, User  # noqa: E402
-from tests.contract.cluster_write_contract import WriteContract  # noqa: E402
-from tests.controlplane.plane import ControlPlane  # noqa: E402
+from engine.cluster.connect import ClusterOptions
+from engine.cluster.kube import KubeCluster, open_cluster
+from engine.cluster.leases import LeaderElector
+from engine.cluster.objects import read_machine
+from engine.errors import ClusterError
+from engine.ports.cluster import ClusterDeniedError, ClusterUnavailableError, Kind, MachinePatch
+from engine.simulators.http import HttpServer
+from engine.simulators.kube import KubeSimulator
+from engine.simulators.seed import Seed
+from tests.contract.cluster_contract import ClusterContract, LonelyClusterContract
+from tests.contract.cluster_stage import Changes, Stage, eventually
+from tests.contract.cluster_user import RefusedError, User
+from tests.contract.cluster_write_contract import WriteContract
+from tests.controlplane.plane import ControlPlane
 
 
 @contextmanager
