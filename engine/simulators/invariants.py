@@ -24,7 +24,7 @@ from engine.workflow.mirror import same
 
 
 class BrokenPromiseError(BaseException):
-    """The engine broke an invariant; the message names it. No `except Exception` of the engine may hide it."""
+    """The engine broke an invariant; the message names it. Nothing in the engine can catch it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 Only calls that may change the world, or that cross a network, are numbered: a crash at a read of memory is a crash
 after the call before it. A `Tap` stands for one life of the process: after its crash every call of that life raises,
-so that no `finally` can do what a killed process cannot.
+so that no clean-up can do what a killed process cannot.
 """
 
 from collections.abc import Callable, Mapping

@@ -117,12 +117,11 @@ class Engine:
 
     def __init__(self, world: "World", tap: Tap) -> None:
         self.tap = tap
-        self._clock = world.clock
-        self._full_every = world.settings.full_every
+        self._clock = clock = world.clock
         store, cluster, policy = tap.store(world.store), tap.cluster(world.cluster), world.settings.policy
         providers = {NAME: tap.provider(_metal(world))}
         self.inventory, self.bindings = Inventory(), Bindings(cluster, providers)
-        marks, clock = Marks(world.clock), world.clock
+        marks = Marks(clock)
         observer = Observer(
             clock=clock,
             store=store,
