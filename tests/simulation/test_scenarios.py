@@ -201,6 +201,16 @@ def test_a_take_over_during_an_outage_fails_nobody(settings: WorldSettings) -> N
     assert len(world.cloud.history()) == 1
 
 
+def test_a_take_over_waits_for_what_was_just_bought() -> None:
+    """The device that an earlier controller bought a moment ago is adopted, although no list shows it yet."""
+    world = world_with(serving=False)
+    world.cloud.faults.add(FaultRule(kind=FaultKind.STALE_LIST, seconds=15.0))
+    machine = world.create(NAME, finalizers=(MACHINE_FINALIZER,))
+    world.buy(NAME, machine.uid)
+    world.settle()
+    assert len(world.cloud.history()) == 1
+
+
 def test_a_take_over_without_its_secret_fails_nobody() -> None:
     """A Secret that is missing for half an hour at a take-over must not have every machine replaced."""
     world = world_with()
