@@ -4,7 +4,8 @@ import hashlib
 import os
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
@@ -203,7 +204,7 @@ class Controller:
             inventory=self._inventory,
             wake=self._dispatch.wake,
             cadence=cadence,
-            spawn=self._lists.submit,
+            spawn=self._list_beside,
         )
         prune = Prune(clock=clock, store=store, retention=settings.history_retention)
         reap = Reap(clock=clock, store=store, wake=self._dispatch.wake)
@@ -213,6 +214,9 @@ class Controller:
             Job(name="reap", turn=reap.turn, every=timedelta(seconds=10)),
             Job(name="prune", turn=prune.turn, every=timedelta(days=1)),
         ]
+
+    def _list_beside(self, turn: Callable[[], None]) -> None:
+        self._lists.submit(turn).add_done_callback(_tell_fault)
 
     def _assemble_elector(self) -> LeaderElector:
         return LeaderElector(
@@ -279,6 +283,13 @@ def _equinix(settings: Settings, clock: Clock) -> EquinixMetal:
         clock=clock,
         settings=EquinixSettings(base_url=settings.metal_api_url, connections_max=settings.concurrent_syncs, pace=pace),
     )
+
+
+def _tell_fault(done: Future[None]) -> None:
+    """A fault of ours in a thread of a pool would vanish; the next list comes as usual."""
+    fault = None if done.cancelled() else done.exception()
+    if fault is not None:
+        log.error("a list failed by a fault of the engine", exc_info=fault)
 
 
 def _count_write(verb: str, resource: str) -> None:

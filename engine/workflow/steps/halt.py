@@ -1,5 +1,6 @@
 """Failed/halt: given up, with the reason; watch for a recovery, an operator's retry, or the end of the object."""
 
+from engine.domain.device import DeviceState
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import RETRY_ANNOTATION
 from engine.workflow.step import Advance, Context, Decision, Effected, Wait
@@ -44,10 +45,25 @@ def _recovered(context: Context) -> Advance | None:
     node, device_id = context.node, context.record.device_id
     if context.machine is None or device_id is None or context.record.proven_gone(device_id):
         return None
-    if not context.has_target or node is None or not node.ready:
+    if not context.has_target:
+        return _serves_again(context)
+    if node is None or not node.ready:
         return None
     return Advance(
         trigger=Trigger.RECOVERED,
         note=f"node {node.name} is Ready after all",
         changes={"node_name": node.name, "conditions": node.conditions},
+    )
+
+
+def _serves_again(context: Context) -> Advance | None:
+    """Without a target cluster the device is all there is: one that is up serves."""
+    device = context.device
+    if device is None or device.state is not DeviceState.ACTIVE:
+        return None
+    return Advance(
+        trigger=Trigger.RECOVERED,
+        note=f"device {device.device_id} is up after all",
+        changes={"addresses": device.addresses},
+        device_id=device.device_id,
     )

@@ -274,6 +274,15 @@ def test_a_failed_machine_recovers_with_its_node() -> None:
         assert halt(replace(well, **different)) == Wait(until=None)
 
 
+def test_a_failed_machine_without_target_recovers_with_its_device() -> None:
+    """Where no Node is awaited, a device that is up serves, once its Machine is wanted again."""
+    up = context(FAILED, shown=[device(state=DeviceState.ACTIVE)], has_target=False)
+    assert trigger_of(halt(up)) is Trigger.RECOVERED
+    assert halt(replace(up, machine=None)) == Wait(until=None)
+    installing = context(FAILED, shown=[device(state=DeviceState.INSTALLING)], has_target=False)
+    assert halt(installing) == Wait(until=None)
+
+
 def test_a_failed_machine_without_object_and_device_ends() -> None:
     """Only when the object is long gone, and nothing was bought or may have been."""
     nothing = replace(FAILED, device_id=None, provider_id="")
