@@ -3,6 +3,8 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+from engine.clock import Clock
+
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # any fixed instant will do; a round one reads well in a trace
 
 
@@ -41,3 +43,28 @@ class VirtualClock:
     def sleep(self, span: timedelta) -> None:
         """Return at once; the span has passed."""
         self.advance(span)
+
+
+class SkewedClock:
+    """A machine's own view of true time: its wall clock may be wrong by any span, its monotonic clock is right."""
+
+    def __init__(self, truth: Clock) -> None:
+        self._truth = truth
+        self.skew = timedelta(0)
+        """How far the wall clock is ahead of true time."""
+
+    def now(self) -> datetime:
+        """Answer what the wall clock says."""
+        return self._truth.now() + self.skew
+
+    def monotonic(self) -> float:
+        """Answer the seconds since the start, which no step of the wall clock changes."""
+        return self._truth.monotonic()
+
+    def wait(self, event: threading.Event, span: timedelta) -> bool:
+        """Answer whether the event is set; when it is not, the whole span has passed."""
+        return self._truth.wait(event, span)
+
+    def sleep(self, span: timedelta) -> None:
+        """Return at once; the span has passed."""
+        self._truth.sleep(span)

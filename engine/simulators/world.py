@@ -1,46 +1,37 @@
 """A whole world in one thread, from one seed: the production engine between a simulated cloud and cluster.
 
 `World` holds what survives a `kill -9` (the store, the cloud, the cluster, and kubelets that join); `Engine` is one
-life of the process, with every queue, cache and mark of it, and is thrown away by a crash. Time is virtual: a step lets
-it pass, and each of the engine's jobs takes its turn as often as it would in production.
+life of the process and is thrown away by a crash. Time is virtual: a step lets it pass, and each of the engine's jobs
+takes its turn as often as it would in production.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from engine.clock import Clock
 from engine.domain.device import Device
 from engine.domain.ids import MachineUid
 from engine.domain.machine import MachineFilter
 from engine.domain.retry import Backoff
 from engine.domain.states import ACTIVE_HEALTHY
 from engine.domain.wanted import MachineObject
-from engine.errors import EngineError
-from engine.jobs.dispatch import Dispatch
-from engine.jobs.poll_inventory import Cadence, PollInventory
-from engine.jobs.queue import ReadyQueue
-from engine.jobs.reap import Reap
-from engine.jobs.sync_cluster import SyncCluster
+from engine.jobs.poll_inventory import Cadence
 from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
 from engine.providers.equinix.api import EquinixSettings
 from engine.providers.equinix.provider import NAME, EquinixMetal
-from engine.simulators.clock import VirtualClock
+from engine.simulators.clock import SkewedClock, VirtualClock
 from engine.simulators.cluster import SimulatedCluster
+from engine.simulators.engine_life import Engine, NeverCameError, Surroundings
 from engine.simulators.http import HttpRequest
-from engine.simulators.invariants import BrokenPromiseError, Invariants, Truth, owner_of
+from engine.simulators.invariants import Invariants, Truth, owner_of
 from engine.simulators.metal import PROJECT_ID, KeySettings, MetalSettings, MetalSimulator, SimulatorAdapter
 from engine.simulators.ports import Call, Moment, SimulatedCrash, Tap
 from engine.simulators.seed import Seed
-from engine.workflow.binding import Bindings
-from engine.workflow.inventory import Inventory
-from engine.workflow.mirror import Mirror
-from engine.workflow.observation import Marks, Observer
 from engine.workflow.policy import Policy
-from engine.workflow.runner import Ran, Report, Runner
 
 TOKEN = "canary-token-6f1e9c"  # noqa: S105 - it opens a simulator only, and must never be seen again
 OTHER_TOKEN = "canary-token-b52d04"  # noqa: S105 - a second key to the same project, to rotate to
@@ -57,9 +48,8 @@ SPEC: dict[str, Any] = {
     "OS": "ubuntu_22_04",
     "tags": ["kubernetes.io/cluster/shoot", "kubernetes.io/role/node"],
 }
-RUNS_MAX = 1_000  # in one step; more is a machine that wakes itself for ever
-_LONG_AGO = -1e9
-_REAP_SECONDS = 10.0  # as in production
+
+__all__ = ["Engine", "NeverCameError", "World", "WorldSettings"]
 
 # Devices live some twenty times as fast as real ones, so that a life is a hundred steps and not a thousand.
 QUICK_METAL = MetalSettings(
@@ -81,10 +71,6 @@ QUICK_POLICY = Policy(
     claim_span=timedelta(seconds=12),
 )
 QUICK_CADENCE = Cadence(fastest=timedelta(seconds=1), expecting_max=timedelta(seconds=4), quiet=timedelta(seconds=10))
-
-
-class NeverCameError(Exception):
-    """What a simulation waited for did not come about within its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,96 +98,6 @@ class WorldSettings:
     """… and, doubling, when nothing does."""
 
 
-class Engine:
-    """One life of the process: assembled as in production, driven by one thread."""
-
-    def __init__(self, world: "World", tap: Tap) -> None:
-        self.tap = tap
-        self._clock = clock = world.clock
-        store, cluster, policy = tap.store(world.store), tap.cluster(world.cluster), world.settings.policy
-        providers = {NAME: tap.provider(_metal(world))}
-        self.inventory, self.bindings = Inventory(), Bindings(cluster, providers)
-        marks = Marks(clock)
-        observer = Observer(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            bindings=self.bindings,
-            inventory=self.inventory,
-            marks=marks,
-            policy=policy,
-            started=clock.monotonic(),
-        )
-        runner = _StrictRunner(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            inventory=self.inventory,
-            observer=observer,
-            mirror=Mirror(cluster),
-            marks=marks,
-            policy=policy,
-            worker="worker",
-        )
-        self.dispatch = Dispatch(clock=clock, store=store, cluster=cluster, runner=runner, queue=ReadyQueue())
-        wake = self.dispatch.wake
-        self.sync = SyncCluster(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            bindings=self.bindings,
-            inventory=self.inventory,
-            wake=wake,
-            full_every=world.settings.full_every,
-        )
-        self.poll = PollInventory(
-            clock=clock,
-            store=store,
-            inventory=self.inventory,
-            wake=wake,
-            cadence=world.settings.cadence,
-            spawn=lambda act: act(),
-        )
-        self._reap = Reap(clock=clock, store=store, wake=wake)
-        self._reaped_at = _LONG_AGO
-        cluster.start(self.sync.notice)
-
-    def turn(self) -> None:
-        """Let every job take its turn, and serve every machine that is ready."""
-        self._take(self.sync.turn)
-        self._serve()
-        self._take(self.poll.turn)
-        self._take(self.dispatch.turn)
-        if self._clock.monotonic() - self._reaped_at >= _REAP_SECONDS:
-            self._take(self._reap.turn)
-            self._reaped_at = self._clock.monotonic()
-        self._serve()
-
-    def _take(self, turn: Callable[[], None]) -> None:
-        """A turn that the outside world spoils is over, as in production; a bug ends the simulation."""
-        with suppress(EngineError):
-            turn()
-
-    def _serve(self) -> None:
-        for _ in range(RUNS_MAX):
-            if self.sync.arrived.is_set():
-                self._take(self.sync.turn)
-            if not self.dispatch.serve_next(0.0):
-                return
-        raise NeverCameError(f"after {RUNS_MAX} runs in one instant there is still a machine that wants to run")
-
-
-class _StrictRunner(Runner):
-    """A runner whose faults of its own are not forgiven."""
-
-    def run(self, uid: MachineUid) -> Report:
-        """Take the machine as far as it goes now."""
-        report = Runner.run(self, uid)
-        if report.ran is Ran.FAULT:
-            raise BrokenPromiseError(f"a fault of the engine while it moved machine {uid}; its log says which")
-        return report
-
-
 class World:
     """Everything there is. The same seed and the same orders give the same trace, byte for byte."""
 
@@ -219,6 +115,8 @@ class World:
         """
         self.settings = settings or WorldSettings()
         self.clock = VirtualClock()
+        self.engine_clock = SkewedClock(self.clock)
+        """What the engine reads: its wall clock can be wrong while true time goes on."""
         self.store = store
         self.cloud = MetalSimulator(clock=self.clock, seed=seed.child("metal"), settings=self.settings.metal)
         self.cluster = SimulatedCluster(clock=self.clock, seed=seed.child("cluster"), target=self.settings.target)
@@ -233,7 +131,7 @@ class World:
         self.invariants = self._watched()
         self.rotate(TOKEN)
         self.cluster.user.make_class(CLASS, secret=SECRET, spec=self.settings.spec)
-        self.engine = Engine(self, self._tap(first=1))
+        self.engine = self._born(first=1)
 
     @property
     def calls(self) -> int:
@@ -263,7 +161,7 @@ class World:
         """Have somebody else buy a device with the tag of this Machine."""
         secret = {"apiToken": TOKEN.encode(), "userData": USERDATA.encode()}
         self.invariants.foreign[uid] += 1
-        cloud = _metal(self).bind(spec=self.settings.spec, secret=secret)
+        cloud = _metal(self, self.clock).bind(spec=self.settings.spec, secret=secret)
         return cloud.order(DeviceOrder(uid=uid, hostname=name, userdata=USERDATA))
 
     def mishap(self, number: int, moment: Moment) -> None:
@@ -289,7 +187,7 @@ class World:
         self.engine.tap.kill()
         self.crashes += 1
         self.cluster.stop()
-        self.engine = Engine(self, self._tap(first=self.engine.tap.next))
+        self.engine = self._born(first=self.engine.tap.next)
 
     def lose_store(self, empty: Store) -> None:
         """Kill the process, and let it start anew on a database that knows nothing."""
@@ -360,6 +258,19 @@ class World:
     def _tap(self, *, first: int) -> Tap:
         return Tap(first=first, mishaps=self._mishaps, before=self.invariants.before, after=self._note)
 
+    def _born(self, *, first: int) -> Engine:
+        around = Surroundings(
+            clock=self.engine_clock,
+            store=self.store,
+            cluster=self.cluster,
+            provider=_metal(self, self.engine_clock),
+            provider_name=NAME,
+            policy=self.settings.policy,
+            cadence=self.settings.cadence,
+            full_every=self.settings.full_every,
+        )
+        return Engine(around, self._tap(first=first))
+
     def _watched(self) -> Invariants:
         return Invariants(Truth(store=self.store, cluster=self.cluster, cloud=self.cloud, canaries=CANARIES))
 
@@ -384,7 +295,7 @@ class World:
                 self.cluster.user.make_node(device.hostname, provider_id=f"equinixmetal://{device.id}")
 
 
-def _metal(world: World) -> EquinixMetal:
-    transport = SimulatorAdapter(world.cloud.handle, clock=world.clock)
+def _metal(world: World, clock: Clock) -> EquinixMetal:
+    transport = SimulatorAdapter(world.cloud.handle, clock=clock)
     settings = EquinixSettings(page_size=world.settings.page_size)
-    return EquinixMetal(clock=world.clock, settings=settings, transport=transport)
+    return EquinixMetal(clock=clock, settings=settings, transport=transport)
