@@ -242,8 +242,10 @@ def test_terminal_shows_a_picture_that_fits_and_is_left_as_it_was(tmp_path: Path
     begin, end = shown.index("\x1b[?1049h"), shown.index("\x1b[?1049l")
     picture = shown[begin:end].split("\x1b[H")[-1]
     assert picture.count("\n") < 24
-    for word in ("Billing now", "KUBECONFIG=", "NAME", "plain-1", "Ctrl-C stops"):
+    for word in ("Billing now", "KUBECONFIG=", "NAME", "Ctrl-C stops"):
         assert word in picture
+    # Machines that serve make room for those that do not, so which ones are shown is a matter of the instant.
+    assert re.search(r"(plain|facilities|reserved|workers)-\w+ +(\x1b\S+)?[A-Z][a-z]+", picture)
 
 
 def read_until(reader: int, text: str) -> str:
