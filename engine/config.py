@@ -5,6 +5,7 @@ handed down as values: nobody below the composition root imports this module.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ from engine.durations import format_duration, parse_duration
 from engine.errors import ConfigurationError
 
 PREFIX = "MACHINE_ENGINE_"
+_SERVICE_LINK = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_(HOST|PORT\w*)=.*|PORT=tcp://.*|PORT_\d+_\w+=.*)")
+"""What Kubernetes sets in every container beside a Service called machine-engine; none of it is a setting."""
 
 
 def _span(value: object) -> object:
@@ -106,7 +109,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None)
     known = Settings.model_fields
     given: dict[str, Any] = {}
     for name, value in variables.items():
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and not _SERVICE_LINK.fullmatch(f"{name}={value}"):
             given[name.removeprefix(PREFIX).lower()] = value
     given |= {name: value for name, value in flags.items() if value is not None}
     unknown = sorted(name for name in given if name not in known)
