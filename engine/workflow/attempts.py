@@ -1,6 +1,6 @@
 """What a failed attempt comes to: what is remembered, when the next is due, whether it is worth a line of history."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from engine.domain.intents import Intent, IntentResult
 from engine.domain.outcome import Code, Problem, alike, problem
@@ -16,7 +16,7 @@ def failed(
     """Answer the commit for an attempt that did not succeed; the same problem twice in a row is one line of history."""
     record, fault = context.record, _located(context, fault)
     attempts = record.attempts + 1
-    due = retry_at or context.now + context.policy.backoff.wait(key=record.uid, attempt=attempts)
+    due = retry_at or context.now + _backoff(context)
     changes = {"attempts": attempts, "retry_at": due, "inputs": context.binding.inputs, "due_at": due}
     if record.problem and alike(record.problem, fault):
         return Remember(changes=changes, resolved=resolved)
@@ -28,11 +28,16 @@ def failed(
 def refused(context: Context, refusal: ProviderRefusal, resolved: tuple[Resolution, ...] = ()) -> Advance | Remember:
     """Answer the commit for a refusal by the cloud, with the wait that it deserves."""
     retry_at: datetime | None = None
-    if isinstance(refusal, ThrottledError) and refusal.retry_at and refusal.retry_at > context.now:
-        retry_at = refusal.retry_at
+    if isinstance(refusal, ThrottledError) and refusal.retry_at:
+        # A cloud that names one second, for an hour, to everybody must not have everybody ask each second.
+        retry_at = max(refusal.retry_at, context.now + _backoff(context))
     if isinstance(refusal, DeviceBusyError):
         retry_at = context.now + context.policy.busy_retry
     return failed(context, refusal.problem, retry_at=retry_at, resolved=resolved)
+
+
+def _backoff(context: Context) -> timedelta:
+    return context.policy.backoff.wait(key=context.record.uid, attempt=context.record.attempts + 1)
 
 
 def paused(context: Context) -> Wait | None:
