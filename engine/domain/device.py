@@ -49,6 +49,8 @@ class Device:
     created_at: datetime | None = None
     reservation_id: str | None = None
     addresses: tuple[Address, ...] = ()
+    price_per_hour: float | None = None
+    """What its plan costs, in the provider's currency; None when the provider does not say."""
 
     @property
     def exists(self) -> bool:

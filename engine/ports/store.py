@@ -9,6 +9,7 @@ from engine.domain.device import Device
 from engine.domain.ids import AccountKey, DeviceId, IntentId, MachineUid
 from engine.domain.intents import Intent, IntentResult
 from engine.domain.machine import HistoryEntry, MachineFilter, MachineRecord
+from engine.domain.orphans import Orphan
 from engine.domain.outcome import Problem
 
 
@@ -176,6 +177,17 @@ class Store(Protocol):
 
     def devices(self, *, account: AccountKey | None = None) -> Sequence[ObservedDevice]:
         """Answer every device that was ever seen, by first sight."""
+        ...
+
+    def record_orphans(self, *, seen: Sequence[Orphan], forgotten: Sequence[DeviceId] = ()) -> None:
+        """Insert these orphans, or put them in the place of what was known of the device; drop the forgotten ones.
+
+        Safe to repeat; a device that is in neither stays as it is.
+        """
+        ...
+
+    def orphans(self) -> Sequence[Orphan]:
+        """Answer every orphan that was not forgotten, by first sight and device."""
         ...
 
     def acquire_lease(self, *, name: str, holder: str, now: datetime, span: timedelta) -> Lease | None:

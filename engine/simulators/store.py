@@ -4,12 +4,14 @@
 
 import threading
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from engine.domain.ids import AccountKey, DeviceId, IntentId, MachineUid
 from engine.domain.intents import Intent
 from engine.domain.machine import HistoryEntry, MachineFilter, MachineRecord
+from engine.domain.orphans import Orphan
 from engine.errors import LostClaimError, StoreError
 from engine.ports.store import (
     Claim,
@@ -48,9 +50,18 @@ class ModelStore:
         self._lives: dict[MachineUid, Life] = {}
         self._reservations: dict[str, ReservationHold] = {}
         self._devices: dict[tuple[AccountKey, DeviceId], ObservedDevice] = {}
+        self._orphans: dict[DeviceId, Orphan] = {}
         self._leases: dict[str, Lease] = {}
         self._ended_leases: set[str] = set()
         self._lock = threading.RLock()
+
+    def copy(self) -> "ModelStore":
+        """Answer a store that knows what this one knows now: a backup."""
+        twin = ModelStore()
+        with self._lock:
+            kept = {name: value for name, value in vars(self).items() if name != "_lock"}
+            vars(twin).update(deepcopy(kept))
+        return twin
 
     def admit(self, *, record: MachineRecord, entry: HistoryEntry) -> bool:
         if (record.uid, record.version, entry.version) != (entry.uid, 1, 1):
@@ -197,6 +208,16 @@ class ModelStore:
         with self._lock:
             found = [known for known in self._devices.values() if account in {None, known.account}]
             return sorted(found, key=lambda known: (known.first_seen_at, known.account, known.device.device_id))
+
+    def record_orphans(self, *, seen: Sequence[Orphan], forgotten: Sequence[DeviceId] = ()) -> None:
+        with self._lock:
+            self._orphans |= {orphan.device_id: orphan for orphan in seen}
+            for device_id in forgotten:
+                self._orphans.pop(device_id, None)
+
+    def orphans(self) -> Sequence[Orphan]:
+        with self._lock:
+            return sorted(self._orphans.values(), key=lambda known: (known.first_seen_at, known.device_id))
 
     def acquire_lease(self, *, name: str, holder: str, now: datetime, span: timedelta) -> Lease | None:
         with self._lock:

@@ -11,6 +11,7 @@ from engine.domain.device import Address, Device, DeviceState
 from engine.domain.ids import AccountKey, DeviceId, IntentId, MachineUid
 from engine.domain.intents import Intent, IntentKind, IntentResult
 from engine.domain.machine import HistoryEntry, MachineRecord, NodeCondition, Release
+from engine.domain.orphans import Orphan, OrphanState
 from engine.domain.outcome import Code, Problem
 from engine.domain.states import PLACES, Place
 from engine.errors import StoreUnfitError
@@ -220,6 +221,48 @@ def device(row: Row[Any]) -> ObservedDevice:
             reservation_id=row.reservation_id,
             addresses=_ADDRESSES.decode(row.addresses),
         ),
+    )
+
+
+def orphan_row(orphan: Orphan) -> dict[str, Any]:
+    """Answer the columns of an orphan."""
+    return {
+        "device_id": orphan.device_id,
+        "account": orphan.account,
+        "uid": orphan.uid,
+        "hostname": orphan.hostname,
+        "plan": orphan.plan,
+        "region": orphan.region,
+        "price_per_hour": orphan.price_per_hour,
+        "reason": _sentence(orphan.reason),
+        "first_seen_at": orphan.first_seen_at,
+        "last_seen_at": orphan.last_seen_at,
+        "sightings": orphan.sightings,
+        "state": orphan.state.value,
+        "intended_at": orphan.intended_at,
+        "accepted_at": orphan.accepted_at,
+        "gone_at": orphan.gone_at,
+    }
+
+
+def orphan(row: Row[Any]) -> Orphan:
+    """Answer the orphan of a row."""
+    return Orphan(
+        device_id=DeviceId(row.device_id),
+        account=AccountKey(row.account),
+        uid=MachineUid(row.uid),
+        hostname=row.hostname,
+        plan=row.plan,
+        region=row.region,
+        price_per_hour=row.price_per_hour,
+        reason=row.reason,
+        first_seen_at=row.first_seen_at,
+        last_seen_at=row.last_seen_at,
+        sightings=row.sightings,
+        state=_known(OrphanState, row.state),
+        intended_at=row.intended_at,
+        accepted_at=row.accepted_at,
+        gone_at=row.gone_at,
     )
 
 

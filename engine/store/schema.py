@@ -189,6 +189,27 @@ devices = sa.Table(
     _at("gone_at", nullable=True),
 )
 
+orphans = sa.Table(
+    "orphans",
+    METADATA,
+    _word("device_id", primary_key=True),
+    _word("account"),
+    _word("uid"),
+    _word("hostname"),
+    _word("plan"),
+    _word("region"),
+    sa.Column("price_per_hour", sa.Double(), nullable=True),
+    _word("reason"),
+    _at("first_seen_at"),
+    _at("last_seen_at"),
+    _number("sightings"),
+    _word("state"),
+    _at("intended_at", nullable=True),
+    _at("accepted_at", nullable=True),
+    _at("gone_at", nullable=True),
+)
+"""Devices with a tag of ours that nobody owns."""
+
 leases = sa.Table(
     "leases",
     METADATA,

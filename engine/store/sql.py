@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from engine.domain.ids import AccountKey, DeviceId, MachineUid
 from engine.domain.intents import Intent
 from engine.domain.machine import HistoryEntry, MachineFilter, MachineRecord
+from engine.domain.orphans import Orphan
 from engine.errors import LostClaimError
 from engine.ports.store import Claim, Commit, HistoryFilter, Lease, ObservedDevice, ReservationHold
 from engine.store import mapping, statements
@@ -157,6 +158,21 @@ class SqlStore:
     def devices(self, *, account: AccountKey | None = None) -> Sequence[ObservedDevice]:
         """Answer every device that was ever seen, by first sight."""
         return [mapping.device(row) for row in self._rows(statements.seen_devices(account))]
+
+    def record_orphans(self, *, seen: Sequence[Orphan], forgotten: Sequence[DeviceId] = ()) -> None:
+        """Insert or replace these rows, and drop those."""
+        rows = [mapping.orphan_row(orphan) for orphan in seen]
+        marks = [{"which": device_id} for device_id in forgotten]
+
+        def work(connection: Connection) -> None:
+            _run(connection, self._upserts.orphan, rows)
+            _run(connection, statements.FORGET_ORPHAN, marks)
+
+        self._gate.write(work)
+
+    def orphans(self) -> Sequence[Orphan]:
+        """Answer every orphan that was not forgotten, by first sight."""
+        return [mapping.orphan(row) for row in self._rows(statements.ORPHANS)]
 
     def acquire_lease(self, *, name: str, holder: str, now: datetime, span: timedelta) -> Lease | None:
         """Take or renew a lease, unless somebody else holds it."""

@@ -22,6 +22,7 @@ from engine.store.schema import (
     intents,
     leases,
     machines,
+    orphans,
     reservations,
     transitions,
 )
@@ -84,6 +85,8 @@ MARK_GONE: Final = (
     .where(_D.account == bindparam("whose"), _D.device_id == bindparam("which"), _D.gone_at.is_(None))
     .values(gone_at=bindparam("now"))
 )
+ORPHANS: Final = sa.select(orphans).order_by(orphans.c.first_seen_at, orphans.c.device_id)
+FORGET_ORPHAN: Final = orphans.delete().where(orphans.c.device_id == bindparam("which"))
 RELEASE_LEASE: Final = (
     leases.update().where(_L.name == bindparam("which"), _L.holder == bindparam("who")).values(expires_at=None)
 )
@@ -111,6 +114,7 @@ class Upserts:
         self.hold = _hold(insert(reservations))
         self.see = _see(insert(devices))
         self.lease = _lease(insert(leases))
+        self.orphan = _orphan(insert(orphans))
 
 
 def _hold(insert: Any) -> Any:
@@ -127,6 +131,11 @@ def _see(insert: Any) -> Any:
     kept = {"account", "device_id", "first_seen_at"}
     changed = {column.name: column for column in insert.excluded if column.name not in kept}
     return insert.on_conflict_do_update(index_elements=[_D.account, _D.device_id], set_=changed)
+
+
+def _orphan(insert: Any) -> Any:
+    changed = {column.name: column for column in insert.excluded if column.name != "device_id"}
+    return insert.on_conflict_do_update(index_elements=[orphans.c.device_id], set_=changed)
 
 
 def _lease(insert: Any) -> Any:

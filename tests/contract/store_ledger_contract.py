@@ -1,22 +1,25 @@
-"""The part of the store's contract that is about reservations, devices and leases."""
+"""The part of the store's contract that is about reservations, devices, orphans and leases."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 from engine.domain.ids import AccountKey, DeviceId, MachineUid
+from engine.domain.orphans import OrphanState
 from engine.ports.store import Store
 from tests.contract.store_records import (
     ACCOUNT,
     SECOND,
     SPAN,
     START,
+    full_orphan,
     observed,
+    orphan,
 )
 
 
 class LedgerContract:
-    """Reservations, devices, leases."""
+    """Reservations, devices, orphans, leases."""
 
     def test_reservation_is_held_by_one(self, store: Store) -> None:
         """The first free one in the wanted order is given; a repetition answers the same one."""
@@ -100,6 +103,23 @@ class LedgerContract:
         assert [known.gone_at for known in store.devices(account=ACCOUNT)] == [None]
         assert [known.account for known in store.devices(account=other)] == [other]
         assert len(store.devices()) == 2
+
+    def test_orphan_is_read_back_in_full(self, store: Store) -> None:
+        """Something in every field, nothing in those that may be empty: both come back equal, by first sight."""
+        whole = full_orphan(orphan(2))
+        store.record_orphans(seen=[whole, orphan(1, first_seen_at=START + SECOND), orphan(3)])
+
+        assert list(store.orphans()) == [whole, orphan(3), orphan(1, first_seen_at=START + SECOND)]
+
+    def test_orphan_is_replaced_or_forgotten(self, store: Store) -> None:
+        """The last word about a device counts; forgetting one that is unknown changes nothing."""
+        store.record_orphans(seen=[orphan(1), orphan(2), orphan(3)])
+        later = orphan(1, sightings=2, state=OrphanState.RELEASING, intended_at=START, last_seen_at=START + SPAN)
+
+        for _ in range(2):
+            store.record_orphans(seen=[later], forgotten=[DeviceId("device-2"), DeviceId("unknown")])
+
+        assert list(store.orphans()) == [later, orphan(3)]
 
     def test_lease_has_one_holder(self, store: Store) -> None:
         """Renewal keeps the epoch; another holder waits for the end and gets the next one."""

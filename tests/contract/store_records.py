@@ -9,6 +9,7 @@ from engine.domain.device import Address, Device, DeviceState
 from engine.domain.ids import AccountKey, DeviceId, MachineUid
 from engine.domain.intents import Intent, IntentKind, order_id
 from engine.domain.machine import HistoryEntry, MachineRecord, NodeCondition, Release
+from engine.domain.orphans import Orphan, OrphanState
 from engine.domain.outcome import Code, Problem
 from engine.domain.states import DELETED_REST, PENDING_VALIDATE, PROVISIONING_ORDER, Place
 from engine.domain.triggers import Trigger
@@ -117,6 +118,38 @@ def observed(number: int = 1, *, at: datetime = START, **changes: Any) -> Observ
         account=ACCOUNT, device=device, uid=MachineUid(f"uid-{number}"), first_seen_at=at, last_seen_at=at
     )
     return replace(plain, **changes)
+
+
+def orphan(number: int = 1, **changes: Any) -> Orphan:
+    """A device that nobody owns, as it was first found."""
+    plain = Orphan(
+        device_id=DeviceId(f"device-{number}"),
+        account=ACCOUNT,
+        uid=MachineUid(f"uid-{number}"),
+        hostname=f"machine-{number}",
+        reason="nobody knows its Machine",
+        first_seen_at=START,
+        last_seen_at=START,
+    )
+    return replace(plain, **changes)
+
+
+def full_orphan(found: Orphan) -> Orphan:
+    """The same orphan with something in every field."""
+    odd = START + timedelta(microseconds=7)
+    return replace(
+        found,
+        plan="c3.small",
+        region="am",
+        price_per_hour=0.75,
+        reason="its Machine ended: “müde” \U0001f40c",
+        last_seen_at=odd,
+        sightings=3,
+        state=OrphanState.GONE,
+        intended_at=odd,
+        accepted_at=odd + SECOND,
+        gone_at=odd + SPAN,
+    )
 
 
 def admitted(store: Store, number: int = 1, **changes: Any) -> MachineRecord:

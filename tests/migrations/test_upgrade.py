@@ -28,6 +28,7 @@ from tests.contract.store_records import (
     intent,
     moved,
     observed,
+    orphan,
 )
 from tests.migrations.tables import create_from_metadata, described, run_sql
 
@@ -189,5 +190,6 @@ def filled(store: Store) -> MachineUid:
     claim = claimed(store, 2)
     store.commit(claim=claim, commit=moved(claim, opened=[intent(uid)]), span=SPAN, now=START)
     store.record_devices(account=ACCOUNT, seen=[observed()], gone=[], at=START)
+    store.record_orphans(seen=[orphan()])
     store.hold_reservation(uid=uid, wanted=["r"], now=START, cooldown=SPAN)
     return uid

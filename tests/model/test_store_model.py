@@ -32,7 +32,19 @@ from engine.domain.states import ACTIVE_HEALTHY, DELETED_REST, FAILED_HALT, PROV
 from engine.errors import LostClaimError, StoreError
 from engine.ports.store import Claim, Commit, HistoryFilter, Resolution, Store
 from engine.store import open_store
-from tests.contract.store_records import SECOND, SPAN, START, entry, full_machine, intent, machine, moved, observed
+from tests.contract.store_records import (
+    SECOND,
+    SPAN,
+    START,
+    entry,
+    full_machine,
+    full_orphan,
+    intent,
+    machine,
+    moved,
+    observed,
+    orphan,
+)
 from tests.model.model_store import ModelStore
 
 NUMBERS = st.integers(1, 4)
@@ -171,11 +183,12 @@ class StoreComparison(RuleBasedStateMachine):
         if self._both("hold", lambda store: store.hold_reservation(**kept)):
             self._achieve("hold")
 
-    @rule(number=NUMBERS, name=st.sampled_from(["r-1", "r-2", "r-3"]))
-    def free(self, number: int, name: str) -> None:
-        """A machine gives a reservation back."""
-        uid = MachineUid(f"uid-{number}")
+    @rule(number=NUMBERS, name=st.sampled_from(["r-1", "r-2", "r-3"]), own=st.booleans())
+    def free(self, number: int, name: str, *, own: bool) -> None:
+        """A machine gives a reservation back; its own one, or any."""
         before = self.model.reservations()
+        holders = {held.reservation_id: held.uid for held in before if own}
+        uid = holders.get(name, MachineUid(f"uid-{number}"))
         self._both("free", lambda store: store.free_reservation(uid=uid, reservation_id=name, now=self.now))
         if self.model.reservations() != before:
             self._achieve("free")
@@ -188,6 +201,17 @@ class StoreComparison(RuleBasedStateMachine):
         self._both("observe", lambda store: store.record_devices(account=account, seen=found, gone=lost, at=self.now))
         if any(known.gone_at == self.now for known in self.model.devices(account=account)):
             self._achieve("observe")
+
+    @rule(seen=st.sets(NUMBERS), gone=st.sets(NUMBERS), full=st.booleans(), reason=TEXTS)
+    def sweep(self, seen: set[int], gone: set[int], reason: str, *, full: bool) -> None:
+        """Devices that nobody owns were found, or found an owner."""
+        found = [orphan(number, reason=reason, first_seen_at=self.now) for number in sorted(seen)]
+        found = [full_orphan(each) for each in found] if full else found
+        lost = [DeviceId(f"device-{number}") for number in sorted(gone - seen)]
+        before = self.model.orphans()
+        self._both("sweep", lambda store: store.record_orphans(seen=found, forgotten=lost))
+        if self.model.orphans() != before:
+            self._achieve("sweep")
 
     @rule(holder=WORKERS, span=SPANS)
     def lead(self, holder: str, span: Any) -> None:
@@ -283,13 +307,14 @@ def snapshot(store: Store, now: datetime) -> dict[str, Any]:
         "due": list(store.due(now=now, limit=100)),
         "reservations": list(store.reservations()),
         "devices": list(store.devices()),
+        "orphans": list(store.orphans()),
     }
 
 
 EVERYTHING = {
     "admit", "admit again", "claim", "commit", "commit and release", "write intents", "refuse a known intent",
     "resolve", "resolve nothing", "finish", "lose the claim", "release", "tick", "reap", "hold", "free", "observe",
-    "lead", "resign", "prune", "reopen", "look",
+    "sweep", "lead", "resign", "prune", "reopen", "look",
 }  # fmt: skip
 
 

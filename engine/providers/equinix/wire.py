@@ -6,6 +6,7 @@ One odd device must not hide the others: what cannot be read of it is left out, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,8 +47,13 @@ class _Facility(msgspec.Struct):
     metro: _Place | None = None
 
 
+class _Pricing(msgspec.Struct):
+    hour: float | None = None
+
+
 class _Plan(msgspec.Struct):
     slug: str | None = None
+    pricing: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Reservation(msgspec.Struct):
@@ -93,6 +99,7 @@ class _Page(msgspec.Struct):
 
 _devices = msgspec.json.Decoder(_Device)
 _odd_devices = msgspec.json.Decoder(_OddDevice)
+_pricings = msgspec.json.Decoder(_Pricing)
 _pages = msgspec.json.Decoder(_Page)
 
 
@@ -167,6 +174,7 @@ def _device(row: _Device) -> Device:
         created_at=_instant(row.created_at),
         reservation_id=_reservation(row.hardware_reservation),
         addresses=_addresses(row),
+        price_per_hour=_price(bytes(row.plan.pricing)) if row.plan else None,
     )
 
 
@@ -184,6 +192,15 @@ def _addresses(row: _Device) -> tuple[Address, ...]:
     outer = [Address(kind="ExternalIP", address=found.address or "") for found in known if found.public]
     name = [Address(kind="Hostname", address=row.hostname)] if row.hostname else []
     return (*inner, *outer, *name)
+
+
+@lru_cache(maxsize=64)  # one text a plan, the same in every row of a list
+def _price(pricing: bytes) -> float | None:
+    """Answer the price of an hour; an odd price must not hide the state of a device, so it is none."""
+    try:
+        return _pricings.decode(pricing).hour
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _reservation(found: _Reservation | None) -> str | None:

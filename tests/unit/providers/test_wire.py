@@ -189,3 +189,13 @@ def test_page_without_its_parts_is_unreadable(text: bytes) -> None:
 def test_provider_id_is_read_in_every_spelling(text: str, expected: str | None) -> None:
     """Every spelling in use names the device; another cloud's names none."""
     assert read_provider_id(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("pricing", "price"),
+    [({"hour": 0.75}, 0.75), ({"hour": 2}, 2.0), ({"hour": "x"}, None), ("odd", None), (None, None)],
+)
+def test_price_is_read_if_it_can_be(pricing: Any, price: float | None) -> None:
+    """An odd price is no price, and hides nothing else of the device."""
+    read = read_device(body(device(plan={"slug": "c3", "pricing": pricing})))
+    assert (read.price_per_hour, read.state, read.plan) == (price, DeviceState.ACTIVE, "c3")
