@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from engine.ports.cluster import ObjectChange
 from engine.ports.store import Store
 from engine.simulators.ports import Call
 from engine.simulators.seed import Seed
@@ -27,7 +28,7 @@ class Rivals:
         self._world = world
         self.first = world.engine
         self.second = world._born(first=1_000_000)
-        world.cluster.start(lambda change: (self.first.sync.notice(change), self.second.sync.notice(change))[0])
+        world.cluster.start(self._notice)
         world.engine = cast("Engine", self)
         self.tap = self.second.tap
 
@@ -35,6 +36,10 @@ class Rivals:
         """Let both take their turn."""
         self.first.turn()
         self.second.turn()
+
+    def _notice(self, change: ObjectChange) -> None:
+        self.first.sync.notice(change)
+        self.second.sync.notice(change)
 
     def freeze(self, _call: Call) -> None:
         """Let the first one sleep in the middle of a call, while the other goes on."""
