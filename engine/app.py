@@ -19,6 +19,7 @@ from engine.config import Settings
 from engine.console.health import Health, Probes
 from engine.console.machines import MachineCollector
 from engine.console.server import ConsoleServer
+from engine.domain.breakers import Limits
 from engine.domain.outcome import Code
 from engine.domain.retry import Backoff
 from engine.jobs.dispatch import Dispatch
@@ -28,6 +29,7 @@ from engine.jobs.prune import Prune
 from engine.jobs.queue import ReadyQueue
 from engine.jobs.reap import Reap
 from engine.jobs.scheduler import Job, Scheduler
+from engine.jobs.sweep import SweepOrphans
 from engine.jobs.sync_cluster import SyncCluster
 from engine.logs import logger
 from engine.metrics import (
@@ -43,9 +45,12 @@ from engine.providers.equinix.provider import NAME as EQUINIX
 from engine.providers.equinix.provider import EquinixMetal
 from engine.providers.pace import PaceSettings
 from engine.providers.registry import assemble
+from engine.reconcile.orphans import OrphanPolicy
 from engine.store.opening import open_store
 from engine.store.sql import SqlStore
+from engine.workflow.belief import Belief
 from engine.workflow.binding import Bindings
+from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
 from engine.workflow.mirror import Mirror
 from engine.workflow.observation import Marks, Observer
@@ -55,6 +60,7 @@ from engine.workflow.runner import Runner
 STOP_PATIENCE = timedelta(seconds=25)  # a pod is killed 30 s after it was asked to stop
 _LISTS_AT_ONCE = 8  # accounts; one that answers slowly must not delay the others
 _SYNC_AT_LEAST = timedelta(seconds=1)
+_SWEEP_LOOK = timedelta(seconds=30)  # how soon after the first complete lists the first sweep comes
 
 log = logger(__name__)
 
@@ -84,6 +90,7 @@ class Controller:
         self.cluster: KubeCluster = open_cluster(cluster_options(settings), clock=self.clock, on_write=_count_write)
         self._inventory = Inventory()
         self._bindings = Bindings(self.cluster, _providers(settings, self.clock))
+        self._breakers = Breakers(clock=self.clock, store=self.store, cluster=self.cluster, limits=_limits(settings))
         self._dispatch = self._assemble_dispatch()
         self._sync = self._assemble_sync()
         self._prompt = Prompt(
@@ -166,6 +173,7 @@ class Controller:
             bindings=self._bindings,
             inventory=self._inventory,
             marks=marks,
+            breakers=self._breakers,
             policy=policy,
             started=self.clock.monotonic(),
         )
@@ -177,6 +185,7 @@ class Controller:
             observer=observer,
             mirror=Mirror(self.cluster),
             marks=marks,
+            breakers=self._breakers,
             policy=policy,
             worker=_identity(self.settings),
         )
@@ -202,6 +211,7 @@ class Controller:
             clock=clock,
             store=store,
             inventory=self._inventory,
+            belief=Belief(clock=clock, store=store, breakers=self._breakers),
             wake=self._dispatch.wake,
             cadence=cadence,
             spawn=self._list_beside,
@@ -211,9 +221,25 @@ class Controller:
         return [
             Job(name="poll inventory", turn=poll.turn, every=timedelta(milliseconds=250)),
             Job(name="dispatch", turn=self._dispatch.turn, every=timedelta(seconds=1)),
+            Job(name="breakers", turn=self._breakers.turn, every=timedelta(seconds=5)),
             Job(name="reap", turn=reap.turn, every=timedelta(seconds=10)),
+            Job(name="sweep orphans", turn=self._assemble_sweep().turn, every=_SWEEP_LOOK),
             Job(name="prune", turn=prune.turn, every=timedelta(days=1)),
         ]
+
+    def _assemble_sweep(self) -> SweepOrphans:
+        settings = self.settings
+        return SweepOrphans(
+            clock=self.clock,
+            store=self.store,
+            cluster=self.cluster,
+            bindings=self._bindings,
+            inventory=self._inventory,
+            period=settings.machine_safety_orphan_vms_period,
+            policy=OrphanPolicy(age=settings.orphan_age, releases_max=settings.orphan_releases_max),
+            may_delete=self._breakers.may_delete,
+            on_return=self._breakers.count_deletion,
+        )
 
     def _list_beside(self, turn: Callable[[], None]) -> None:
         self._lists.submit(turn).add_done_callback(_tell_fault)
@@ -267,6 +293,17 @@ def _policy(settings: Settings) -> Policy:
         reservation_cooldown=settings.reservation_cooldown,
         backoff=Backoff(first=settings.retry_first, longest=settings.retry_longest),
         busy_retry=settings.busy_retry,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        list_shrink_share=settings.breaker_list_shrink_share,
+        list_shrink_devices=settings.breaker_list_shrink_devices,
+        list_confirmation=settings.breaker_list_confirmation,
+        wasted_purchases_per_hour=settings.breaker_wasted_purchases_per_hour,
+        unasked_deletions_per_hour=settings.breaker_unasked_deletions_per_hour,
+        unhealthy_share=settings.breaker_unhealthy_share,
     )
 
 

@@ -188,6 +188,25 @@ def history(
 
 
 @app.command()
+def orphans(
+    database_url: DatabaseOption = _DATABASE_DEFAULT,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also orphans that are proven gone.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the devices with a tag of ours that nobody owns: since when, what they cost, and why."""
+    from engine.console.text import orphan_values, orphans_table
+    from engine.store.opening import open_store
+
+    known = [each for each in open_store(database_url, readonly=True).orphans() if everything or each.billing]
+    now = SystemClock().now()
+    if output is Output.JSON:
+        _print_json([orphan_values(each, now) for each in known])
+    else:
+        _print(orphans_table(known, now))
+
+
+@app.command()
 def graph() -> None:
     """Print the table of lives as a Mermaid diagram."""
     from engine.domain.diagram import mermaid

@@ -76,8 +76,26 @@ class Settings(BaseModel):
     """The interval while no machine waits: how soon a device that was lost is noticed."""
     sync_period: Span = timedelta(minutes=5)
     """How often everything is compared in full; watches bring the news in between."""
+    machine_safety_orphan_vms_period: Span = timedelta(minutes=15)
+    """How often complete lists are searched for devices that nobody owns; the contract's default."""
+    orphan_age: Span = timedelta(hours=1)
+    """How long a device without an owner is watched before it is returned; a backup may bring its Machine back."""
+    orphan_releases_max: int = Field(default=5, ge=0)
+    """Orphans returned in one sweep: a mistake of many is seen before it is carried out; 0 returns none ever."""
     history_retention: Span = timedelta(days=90)
     """How long the history of a finished life is kept."""
+    breaker_list_shrink_share: float = Field(default=0.1, gt=0, le=1)
+    """A list that lost more than this share of the devices, unasked, is not believed; hardware fails one by one."""
+    breaker_list_shrink_devices: int = Field(default=5, ge=0)
+    """A loss of no more than this many devices is believed, unless nothing is left; below it 10 % is no evidence."""
+    breaker_list_confirmation: Span = timedelta(minutes=10)
+    """How long lists must miss the same devices before they are believed; longer than most hiccups of an API."""
+    breaker_wasted_purchases_per_hour: int = Field(default=10, ge=1)
+    """So many devices of a class may fail before they serve, and one more for ten that join; a device bills an hour."""
+    breaker_unasked_deletions_per_hour: int = Field(default=10, ge=1)
+    """So many devices go back that no Machine's deletion asked for; a crash leaves one or two, never ten."""
+    breaker_unhealthy_share: float = Field(default=0.2, gt=0, le=1)
+    """With more of the Nodes unhealthy than this, at least three, health condemns nobody: that is a broken network."""
     leader_elect: bool = True
     """Whether to lead only while holding the Lease `machine-controller`, as the Go controller does."""
     leader_elect_lease_duration: Span = timedelta(seconds=15)
@@ -95,6 +113,8 @@ class Settings(BaseModel):
     def _check_together(self) -> "Settings":
         if self.target_kubeconfig == "none" and not self.control_kubeconfig:
             raise ValueError("target-kubeconfig is none, so control-kubeconfig must name the cluster of the Machines")
+        if self.orphan_age < self.visibility_window:
+            raise ValueError("orphan-age must not be less than visibility-window: a list may lag that long")
         if not self.leader_elect_retry_period < self.leader_elect_renew_deadline < self.leader_elect_lease_duration:
             raise ValueError("leader election needs retry-period < renew-deadline < lease-duration")
         return self

@@ -26,8 +26,25 @@ INVENTORY_POLLS = Counter(
 INVENTORY_DEVICES = Gauge(
     "machine_engine_inventory_devices", "Devices on the last complete list.", ["account"], registry=REGISTRY
 )
+ORPHANS = Gauge(
+    "machine_engine_orphans",
+    "Devices with a tag of ours that nobody owns, by what is done.",
+    ["state"],
+    registry=REGISTRY,
+)
+ORPHAN_COST = Gauge(
+    "machine_engine_orphans_cost_per_hour",
+    "What the orphans cost an hour, as far as the provider tells prices.",
+    registry=REGISTRY,
+)
 KUBERNETES_WRITES = Counter(
     "machine_engine_kubernetes_writes", "Writes to Kubernetes.", ["verb", "resource"], registry=REGISTRY
+)
+BREAKER_OPEN = Gauge(
+    "machine_engine_breaker_open", "Whether a breaker is open (1) or closed (0).", ["breaker"], registry=REGISTRY
+)
+BREAKERS_OPENED = Counter(
+    "machine_engine_breaker_opened", "How often a breaker opened.", ["breaker"], registry=REGISTRY
 )
 LEADER = Gauge("machine_engine_leader", "Whether this replica leads (1) or stands by (0).", registry=REGISTRY)
 HEALTHY = Gauge("machine_engine_healthy", "Whether /healthz answers well (1) or not (0).", registry=REGISTRY)

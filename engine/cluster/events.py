@@ -1,4 +1,4 @@
-"""Kubernetes Events about Machines, written by a thread of their own: news is never worth waiting for."""
+"""Kubernetes Events about Machines and their classes, by a thread of their own: news is never worth waiting for."""
 
 import hashlib
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 from engine.clock import Clock
 from engine.cluster import paths
 from engine.cluster.api import Writer
+from engine.domain.wanted import ClassObject
 from engine.errors import ClusterError
 from engine.ports.cluster import ConflictError, MachineEvent
 
@@ -91,7 +92,7 @@ def event_object(event: MachineEvent, *, at: datetime) -> dict[str, Any]:
         "metadata": {"name": f"{machine.name[:NAME_LENGTH_MAX]}.{digest}", "namespace": machine.namespace},
         "involvedObject": {
             "apiVersion": f"{paths.MACHINES_GROUP}/v1alpha1",
-            "kind": "Machine",
+            "kind": "MachineClass" if isinstance(machine, ClassObject) else "Machine",
             "namespace": machine.namespace,
             "name": machine.name,
             "uid": machine.uid,

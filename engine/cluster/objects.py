@@ -62,6 +62,7 @@ def read_class(raw: bytes) -> ClassObject:
         credentials_secret=_reference(found.credentials_secret_ref),
         finalizers=tuple(found.metadata.finalizers or ()),
         deletion_requested_at=_deletion_at(found.metadata),
+        annotations=_texts(found.metadata.annotations),
     )
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from engine.domain.intents import Intent
 from engine.domain.machine import HistoryEntry, MachineRecord
+from engine.domain.orphans import Orphan
 from engine.domain.states import Place, State
 
 _COLOURS = {
@@ -68,6 +69,27 @@ def intents_table(intents: Sequence[Intent]) -> Table:
         result = intent.result.value if intent.result else "unresolved"
         when = intent.written_at.strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(when, intent.kind.value, result, (intent.device_id or "")[:8], why)
+    return table
+
+
+def orphans_table(orphans: Sequence[Orphan], now: datetime) -> Table:
+    """Answer one row per device that nobody owns, the longest known first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("DEVICE", "HOSTNAME", "FIRST SEEN", "LAST SEEN", "AGE", "PLAN", "PRICE/H", "STATE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for each in orphans:
+        table.add_row(
+            each.device_id,
+            each.hostname,
+            f"{each.first_seen_at:%Y-%m-%d %H:%M:%S}",
+            f"{each.last_seen_at:%Y-%m-%d %H:%M:%S}",
+            age(now - each.first_seen_at),
+            each.plan,
+            "" if each.price_per_hour is None else f"{each.price_per_hour:.2f}",
+            each.state.value,
+            each.reason,
+        )
     return table
 
 
@@ -137,6 +159,28 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "deviceID": intent.device_id,
         "reservationID": intent.reservation_id,
         "details": dict(intent.details),
+    }
+
+
+def orphan_values(orphan: Orphan, now: datetime) -> dict[str, Any]:
+    """Answer one orphan for programs."""
+    return {
+        "deviceID": orphan.device_id,
+        "account": orphan.account,
+        "machineUID": orphan.uid,
+        "hostname": orphan.hostname,
+        "plan": orphan.plan,
+        "region": orphan.region,
+        "pricePerHour": orphan.price_per_hour,
+        "state": orphan.state.value,
+        "reason": orphan.reason,
+        "firstSeenAt": _instant(orphan.first_seen_at),
+        "lastSeenAt": _instant(orphan.last_seen_at),
+        "ageSeconds": int((now - orphan.first_seen_at).total_seconds()),
+        "sightings": orphan.sightings,
+        "intendedAt": _instant(orphan.intended_at),
+        "acceptedAt": _instant(orphan.accepted_at),
+        "goneAt": _instant(orphan.gone_at),
     }
 
 

@@ -20,6 +20,8 @@ PRIORITY_ANNOTATION = "machinepriority.machine.sapcloud.io"
 PRIORITY_DEFAULT = "3"
 RETRY_ANNOTATION = "machine-engine.io/retry"
 """An operator sets it to a new value to have a failed Machine tried again."""
+CLOSE_BREAKER_ANNOTATION = "machine-engine.io/close-breaker"
+"""An operator sets it on any MachineClass to have breakers closed, by name; each new value is obeyed once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class ClassObject:
     credentials_secret: SecretReference | None = None
     finalizers: tuple[str, ...] = ()
     deletion_requested_at: datetime | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

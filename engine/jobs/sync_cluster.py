@@ -143,15 +143,29 @@ class SyncCluster:
         return self.inventory.owner_of(DeviceId(provider_id.rsplit("/", 1)[-1]))
 
     def _protect(self) -> None:
+        machines = self.cluster.machines()
+        lingering = self._lingering({machine.uid for machine in machines})
         wanted = protections(
-            machines=self.cluster.machines(),
+            machines=machines,
+            lingering=lingering,
             classes=self.cluster.machine_classes(),
             secrets=self.cluster.secrets(),
         )
         refusals = [refused for refused in map(self._refusal, wanted) if refused]
         for refused in refusals:
             log.warning("a finalizer could not be changed; trying again", reason=str(refused))
-        self._protections_due = bool(refusals)
+        self._protections_due = bool(refusals or lingering)
+
+    def _lingering(self, present: set[MachineUid]) -> set[str]:
+        """Answer the classes of machines that have lost their object and not yet ended: a return needs its account."""
+        names: set[str] = set()
+        for uid in [uid for uid in self._known if uid not in present]:
+            record = self.store.get(uid)
+            if record is None or record.finished:
+                del self._known[uid]
+            else:
+                names.add(record.class_name)
+        return names
 
     def _refusal(self, change: Protection) -> ClusterError | None:
         try:
@@ -167,8 +181,10 @@ class SyncCluster:
             self.cluster.protect_secret(change.secret, protected=change.protected)
 
     def _retain_accounts(self) -> None:
-        used = {machine.class_name for machine in self.cluster.machines()}
-        bindings = [self.bindings.of_class(name) for name in used]
+        """Classes in use come last, for they say whose devices are ours; the others' accounts may hold orphans."""
+        used = dict.fromkeys(machine.class_name for machine in self.cluster.machines())
+        spare = [each.name for each in self.cluster.machine_classes() if each.name not in used]
+        bindings = [self.bindings.of_class(name) for name in (*spare, *used)]
         clouds = [binding.returning for binding in bindings if binding.returning]
         self.inventory.retain(cloud.account for cloud in clouds)
         for cloud in clouds:

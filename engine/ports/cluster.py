@@ -70,9 +70,9 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineEvent:
-    """A Kubernetes Event about a Machine; `key` makes repeated writing of the same event harmless."""
+    """A Kubernetes Event about a Machine, or about the class of many; `key` makes repeated writing of it harmless."""
 
-    machine: MachineObject
+    machine: MachineObject | ClassObject
     kind: EventKind
     reason: str
     message: str
@@ -101,6 +101,11 @@ class Cluster(Protocol):
 
     def synced(self) -> bool:
         """Answer whether every kind was listed completely at least once."""
+        ...
+
+    @property
+    def unreadable(self) -> Sequence[tuple[Kind, str]]:
+        """Kind and name of objects that are there but cannot be read; their machines must not be taken for gone."""
         ...
 
     def blind_for(self) -> timedelta:

@@ -26,14 +26,20 @@ Protection = ClassProtection | SecretProtection
 
 
 def protections(
-    *, machines: Iterable[MachineObject], classes: Iterable[ClassObject], secrets: Iterable[SecretObject]
+    *,
+    machines: Iterable[MachineObject],
+    classes: Iterable[ClassObject],
+    secrets: Iterable[SecretObject],
+    lingering: Iterable[str] = (),
 ) -> list[Protection]:
     """Answer what must change: a class is needed by its Machines, a Secret by the classes that name it.
+
+    `lingering` names the classes of machines that have lost their object and are not finished: they need the account.
 
     An object that is being deleted takes no new finalizer; one that is needed keeps the one that it has.
     """
     known = list(classes)
-    used = {machine.class_name for machine in machines}
+    used = {machine.class_name for machine in machines} | set(lingering)
     named = {reference.name for each in known for reference in (each.secret, each.credentials_secret) if reference}
     changes: list[Protection] = []
     for each in known:

@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from engine.clock import Clock
+from engine.domain.breakers import Limits
 from engine.domain.ids import MachineUid
 from engine.errors import EngineError
 from engine.jobs.dispatch import Dispatch
 from engine.jobs.poll_inventory import Cadence, PollInventory
 from engine.jobs.queue import ReadyQueue
 from engine.jobs.reap import Reap
+from engine.jobs.sweep import SweepOrphans
 from engine.jobs.sync_cluster import SyncCluster
 from engine.ports.cluster import Cluster
 from engine.ports.provider import Provider
 from engine.ports.store import Store
+from engine.reconcile.orphans import OrphanPolicy
 from engine.simulators.invariants import BrokenPromiseError
 from engine.simulators.ports import Tap
+from engine.workflow.belief import Belief
 from engine.workflow.binding import Bindings
+from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
 from engine.workflow.mirror import Mirror
 from engine.workflow.observation import Marks, Observer
@@ -49,72 +54,110 @@ class Surroundings:
     policy: Policy
     cadence: Cadence
     full_every: timedelta
+    orphans: OrphanPolicy
+    sweep_every: timedelta
+    limits: Limits
 
 
 class Engine:
     """One life of the process: assembled as in production, driven by one thread."""
 
     def __init__(self, around: Surroundings, tap: Tap) -> None:
+        """Begin; the watches of the cluster are started."""
         self.tap = tap
-        self._clock = clock = around.clock
-        store, cluster, policy = tap.store(around.store), tap.cluster(around.cluster), around.policy
-        providers = {around.provider_name: tap.provider(around.provider)}
-        self.inventory, self.bindings = Inventory(), Bindings(cluster, providers)
-        marks = Marks(clock)
-        observer = Observer(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            bindings=self.bindings,
-            inventory=self.inventory,
-            marks=marks,
-            policy=policy,
-            started=clock.monotonic(),
+        self._around = around
+        self._clock = around.clock
+        self._store, self._cluster = tap.store(around.store), tap.cluster(around.cluster)
+        self.inventory = Inventory()
+        self.bindings = Bindings(self._cluster, {around.provider_name: tap.provider(around.provider)})
+        self.breakers = Breakers(clock=self._clock, store=self._store, cluster=self._cluster, limits=around.limits)
+        self.dispatch = Dispatch(
+            clock=self._clock,
+            store=self._store,
+            cluster=self._cluster,
+            runner=self._assemble_runner(),
+            queue=ReadyQueue(),
         )
-        runner = _StrictRunner(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            inventory=self.inventory,
-            observer=observer,
-            mirror=Mirror(cluster),
-            marks=marks,
-            policy=policy,
-            worker="worker",
-        )
-        self.dispatch = Dispatch(clock=clock, store=store, cluster=cluster, runner=runner, queue=ReadyQueue())
-        wake = self.dispatch.wake
-        self.sync = SyncCluster(
-            clock=clock,
-            store=store,
-            cluster=cluster,
-            bindings=self.bindings,
-            inventory=self.inventory,
-            wake=wake,
-            full_every=around.full_every,
-        )
-        self.poll = PollInventory(
-            clock=clock,
-            store=store,
-            inventory=self.inventory,
-            wake=wake,
-            cadence=around.cadence,
-            spawn=lambda act: act(),
-        )
-        self._reap = Reap(clock=clock, store=store, wake=wake)
+        self.sync = self._assemble_sync()
+        self.poll = self._assemble_poll()
+        self._sweep = self._assemble_sweep()
+        self._reap = Reap(clock=self._clock, store=self._store, wake=self.dispatch.wake)
         self._reaped_at = _LONG_AGO
-        cluster.start(self.sync.notice)
+        self._cluster.start(self.sync.notice)
 
     def turn(self) -> None:
         """Let every job take its turn, and serve every machine that is ready."""
         self._take(self.sync.turn)
         self._serve()
+        self._take(self.breakers.turn)
         self._take(self.poll.turn)
+        self._take(self._sweep.turn)
         self._take(self.dispatch.turn)
         if self._clock.monotonic() - self._reaped_at >= _REAP_SECONDS:
             self._take(self._reap.turn)
             self._reaped_at = self._clock.monotonic()
         self._serve()
+
+    def _assemble_runner(self) -> Runner:
+        marks, policy = Marks(self._clock), self._around.policy
+        observer = Observer(
+            clock=self._clock,
+            store=self._store,
+            cluster=self._cluster,
+            bindings=self.bindings,
+            inventory=self.inventory,
+            marks=marks,
+            breakers=self.breakers,
+            policy=policy,
+            started=self._clock.monotonic(),
+        )
+        return _StrictRunner(
+            clock=self._clock,
+            store=self._store,
+            cluster=self._cluster,
+            inventory=self.inventory,
+            observer=observer,
+            mirror=Mirror(self._cluster),
+            marks=marks,
+            breakers=self.breakers,
+            policy=policy,
+            worker="worker",
+        )
+
+    def _assemble_sync(self) -> SyncCluster:
+        return SyncCluster(
+            clock=self._clock,
+            store=self._store,
+            cluster=self._cluster,
+            bindings=self.bindings,
+            inventory=self.inventory,
+            wake=self.dispatch.wake,
+            full_every=self._around.full_every,
+        )
+
+    def _assemble_poll(self) -> PollInventory:
+        return PollInventory(
+            clock=self._clock,
+            store=self._store,
+            inventory=self.inventory,
+            belief=Belief(clock=self._clock, store=self._store, breakers=self.breakers),
+            wake=self.dispatch.wake,
+            cadence=self._around.cadence,
+            spawn=lambda act: act(),
+        )
+
+    def _assemble_sweep(self) -> SweepOrphans:
+        return SweepOrphans(
+            clock=self._clock,
+            store=self._store,
+            cluster=self._cluster,
+            bindings=self.bindings,
+            inventory=self.inventory,
+            policy=self._around.orphans,
+            period=self._around.sweep_every,
+            may_delete=self.breakers.may_delete,
+            on_return=self.breakers.count_deletion,
+        )
 
     def _take(self, turn: Callable[[], None]) -> None:
         """A turn that the outside world spoils is over, as in production; a bug ends the simulation."""

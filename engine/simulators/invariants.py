@@ -5,14 +5,17 @@ the very call; the others are checked after every step, and a few only when the 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from engine.domain.history import fold
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.intents import IntentKind
 from engine.domain.machine import MachineFilter, MachineRecord
+from engine.domain.orphans import OrphanState
 from engine.domain.phase import status_of
+from engine.domain.states import State
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import MACHINE_FINALIZER, MachineObject
 from engine.ports.store import HistoryFilter, Store
@@ -36,6 +39,10 @@ class Truth:
     cloud: MetalSimulator
     canaries: tuple[str, ...]
     """Secrets that must appear nowhere."""
+    now: Callable[[], datetime]
+    """The true time, whatever the engine's clocks say."""
+    orphan_age: timedelta
+    """How long a device must have been without an owner before it may be returned."""
 
 
 class Invariants:
@@ -44,10 +51,33 @@ class Invariants:
     def __init__(self, truth: Truth) -> None:
         self.foreign: Counter[str] = Counter()
         """How many devices of a machine were bought behind the engine's back; they may cost money beside its own."""
+        self.strangers: set[str] = set()
+        """Devices in our project that are none of our business, and must never be touched."""
+        self.unknown: set[str] = set()
+        """Machines that went while nobody could see it: their devices are found by the next sweep, and not before."""
         self._truth = truth
+        self._began = truth.now()
+        self._alive: dict[str, datetime] = {}
+        self._owners: dict[str, str] = {}
         self._versions: dict[MachineUid, int] = {}
         self._doomed: set[str] = set()
         self._read: set[str] = set()
+
+    def continued(self, truth: Truth) -> "Invariants":
+        """Answer the promises for a world whose store was exchanged: what is true outside of it stays known."""
+        heir = Invariants(truth)
+        heir.foreign, heir.strangers = self.foreign, self.strangers
+        heir._owners, heir._doomed = self._owners, self._doomed
+        return heir
+
+    def owners(self) -> list[str]:
+        """Answer for whom there are devices, once for each device; all of them cost money at rest."""
+        shown = [each for each in self._truth.cloud.devices() if each.id not in self.strangers]
+        return sorted(self._owner(each) if each.ended_at is None else "" for each in shown)
+
+    def process_began(self) -> None:
+        """Take note of a new life of the process: what it has not watched itself, it may not return as an orphan."""
+        self._began = self._truth.now()
 
     def before(self, call: Call) -> None:
         """Check what must hold at the instant of a call."""
@@ -65,7 +95,10 @@ class Invariants:
 
     def after_step(self) -> None:
         """Check what must hold at every instant."""
-        self._doomed |= {each.uid for each in self._truth.cluster.user.machines() if each.deletion_requested_at}
+        machines = self._truth.cluster.user.machines()
+        self._doomed |= {each.uid for each in machines if each.deletion_requested_at}
+        self._alive |= dict.fromkeys((each.uid for each in machines), self._truth.now())
+        orphans = {each.device_id for each in self._truth.store.orphans()}
         records = {record.uid: record for record in self._truth.store.find(MachineFilter())}
         for record in records.values():
             self._history_explains(record)
@@ -75,7 +108,8 @@ class Invariants:
                 raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at once")
             known = records.get(MachineUid(uid))
             wanted = any(each.uid == uid for each in self._truth.cluster.user.machines())
-            if known.finished if known else not wanted:
+            listed = uid in self.unknown or all(each.id in orphans for each in devices)
+            if not listed and (known.finished if known else not wanted):
                 raise BrokenPromiseError(f"I2: device {devices[0].id} costs money and nobody knows it")
         self._no_secret_is_told()
 
@@ -126,19 +160,41 @@ class Invariants:
             for each in store.intents(record.uid)
             if each.kind is IntentKind.RELEASE and each.unresolved and each.device_id == device_id
         ]
+        if not asking and self._is_orphan(device_id):
+            return
         if len(asking) != 1:
             raise BrokenPromiseError(f"I3: device {device_id} is released with {len(asking)} open intents")
         record = asking[0]
-        owner = next((owner_of(each) for each in self._truth.cloud.history() if each.id == device_id), "")
+        if device_id in self.strangers:
+            raise BrokenPromiseError(f"I3: device {device_id} of somebody else is released for machine {record.uid}")
+        owner = next((self._owner(each) for each in self._truth.cloud.history() if each.id == device_id), "")
         if owner not in {"", record.uid}:
             raise BrokenPromiseError(f"I3: device {device_id} of machine {owner} is released for machine {record.uid}")
         spare = bool(owner) and record.device_id not in {None, device_id}
         if not self.doomed(record.uid) and not spare:
             raise BrokenPromiseError(f"I3: device {device_id} of {record.name} is released and nobody asked for it")
 
+    def _is_orphan(self, device_id: DeviceId) -> bool:
+        """Answer whether the return of an orphan is intended; raise when the rule for orphans does not allow it."""
+        orphan = next((each for each in self._truth.store.orphans() if each.device_id == device_id), None)
+        if orphan is None or orphan.state is not OrphanState.RELEASING or orphan.intended_at is None:
+            return False
+        now, record = self._truth.now(), self._truth.store.get(orphan.uid)
+        owner = next((self._owner(each) for each in self._truth.cloud.history() if each.id == device_id), "")
+        broken = {
+            "is somebody else's": device_id in self.strangers or owner != orphan.uid,
+            "has a Machine": any(each.uid == orphan.uid for each in self._truth.cluster.user.machines()),
+            "has a record that needs it": record is not None and not (record.finished or record.state is State.FAILED),
+            "lost its Machine a moment ago": now - self._alive.get(owner, self._began) < self._truth.orphan_age,
+            "was not watched for long by this process": now - self._began < self._truth.orphan_age,
+        }
+        for why in (why for why, true in broken.items() if true):
+            raise BrokenPromiseError(f"I3: device {device_id} is returned as an orphan and {why}")
+        return True
+
     def _nothing_is_left(self, machine: MachineObject) -> None:
         for each in self._truth.cloud.devices():
-            if owner_of(each) == machine.uid and self._ours(machine):
+            if self._owner(each) == machine.uid and self._ours(machine):
                 raise BrokenPromiseError(f"I4: the finalizer of {machine.name} goes, device {each.id} is {each.state}")
 
     def _ours(self, machine: MachineObject) -> bool:
@@ -186,10 +242,15 @@ class Invariants:
     def _billing(self) -> dict[str, Sequence[DeviceView]]:
         owned: dict[str, list[DeviceView]] = {}
         for each in self._truth.cloud.billing():
-            uid = owner_of(each)
+            uid = self._owner(each)
             if uid:
                 owned.setdefault(uid, []).append(each)
         return dict(owned)
+
+    def _owner(self, device: DeviceView) -> str:
+        """Answer for whom a device was bought, although somebody may have taken its tags off since."""
+        known = self._owners.get(device.id)
+        return known or self._owners.setdefault(device.id, owner_of(device))
 
 
 def owner_of(device: DeviceView) -> str:

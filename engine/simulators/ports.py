@@ -17,7 +17,18 @@ from engine.ports.provider import Cloud, OutcomeUnknownError, Provider, Unavaila
 from engine.ports.store import Store
 
 STORE_CALLS = frozenset(
-    {"admit", "claim", "commit", "release", "reap", "hold_reservation", "free_reservation", "record_devices", "prune"}
+    {
+        "admit",
+        "claim",
+        "commit",
+        "release",
+        "reap",
+        "hold_reservation",
+        "free_reservation",
+        "record_devices",
+        "prune",
+        "record_orphans",
+    }
 )
 CLUSTER_CALLS = frozenset(
     {"patch_machine", "write_status", "drop_finalizer", "protect_class", "protect_secret", "delete_node", "announce"}

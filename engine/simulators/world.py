@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from engine.clock import Clock
+from engine.domain.breakers import Limits
 from engine.domain.device import Device
 from engine.domain.ids import MachineUid
 from engine.domain.machine import MachineFilter
@@ -23,11 +24,12 @@ from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
 from engine.providers.equinix.api import EquinixSettings
 from engine.providers.equinix.provider import NAME, EquinixMetal
+from engine.reconcile.orphans import OrphanPolicy
 from engine.simulators.clock import SkewedClock, VirtualClock
 from engine.simulators.cluster import SimulatedCluster
 from engine.simulators.engine_life import Engine, NeverCameError, Surroundings
 from engine.simulators.http import HttpRequest
-from engine.simulators.invariants import Invariants, Truth, owner_of
+from engine.simulators.invariants import Invariants, Truth
 from engine.simulators.metal import PROJECT_ID, KeySettings, MetalSettings, MetalSimulator, SimulatorAdapter
 from engine.simulators.ports import Call, Moment, SimulatedCrash, Tap
 from engine.simulators.seed import Seed
@@ -70,6 +72,8 @@ QUICK_POLICY = Policy(
     busy_retry=timedelta(seconds=3),
     claim_span=timedelta(seconds=12),
 )
+QUICK_LIMITS = Limits(list_confirmation=timedelta(minutes=2))
+QUICK_ORPHANS = OrphanPolicy()
 QUICK_CADENCE = Cadence(fastest=timedelta(seconds=1), expecting_max=timedelta(seconds=4), quiet=timedelta(seconds=10))
 
 
@@ -92,6 +96,12 @@ class WorldSettings:
     """How long the watches lag behind."""
     full_every: timedelta = timedelta(seconds=30)
     """Between full comparisons."""
+    limits: Limits = QUICK_LIMITS
+    """From when on breakers open."""
+    orphans: OrphanPolicy = QUICK_ORPHANS
+    """When a device without an owner is returned."""
+    sweep_every: timedelta = timedelta(seconds=30)
+    """Between sweeps for such devices."""
     tick: timedelta = timedelta(seconds=1)
     """How much time a step lets pass while something happens …"""
     tick_max: timedelta = timedelta(seconds=2)
@@ -126,7 +136,12 @@ class World:
         self.crashes = 0
         """How often the process was killed."""
         self._mishaps = dict(mishaps or {})
+        self.silent: set[str] = set()
+        """The providerIDs of Nodes that have lost their connection."""
+        self.backup: Store | None = None
+        """A copy of the store as it once was."""
         self._joined: set[str] = set()
+        self._hushed: set[str] = set()
         self._tick = self.settings.tick
         self.invariants = self._watched()
         self.rotate(TOKEN)
@@ -146,7 +161,7 @@ class World:
     def reclass(self, **spec: Any) -> None:
         """Change the providerSpec of the class."""
         held = self.cluster.machine_class(CLASS)
-        changed = {**(held.provider_spec if held and held.provider_spec else {}), **spec}
+        changed = {**(held.provider_spec if held and held.provider_spec else self.settings.spec), **spec}
         self.cluster.user.make_class(CLASS, secret=SECRET, spec=changed)
 
     def create(self, name: str, **more: Any) -> MachineObject:
@@ -179,20 +194,30 @@ class World:
             "tags": spec["tags"],
             **more,
         }
-        path, headers = f"/metal/v1/projects/{PROJECT_ID}/devices", {"x-auth-token": TOKEN}
-        self.cloud.handle(HttpRequest(method="POST", path=path, headers=headers, body=json.dumps(order).encode()))
+        self._ask_cloud("POST", f"projects/{PROJECT_ID}/devices", order)
+
+    def buy_foreign(self, name: str) -> None:
+        """Have somebody buy a device in our project that is none of our business."""
+        known = {each.id for each in self.cloud.history()}
+        self.buy_untagged(name, tags=[])
+        self.invariants.strangers |= {each.id for each in self.cloud.history()} - known
+
+    def in_console(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
+        """Have a human do something to a device in the cloud's console; `path` begins with the device's id."""
+        self._ask_cloud(method, f"devices/{path}", body or {})
 
     def crash(self) -> None:
         """Kill the process, and start it anew on the same store, cloud and cluster."""
         self.engine.tap.kill()
         self.crashes += 1
         self.cluster.stop()
+        self.invariants.process_began()
         self.engine = self._born(first=self.engine.tap.next)
 
     def lose_store(self, empty: Store) -> None:
         """Kill the process, and let it start anew on a database that knows nothing."""
         self.store = empty
-        self.invariants = self._watched()
+        self.invariants = self.invariants.continued(self._truth())
         self.crash()
 
     def step(self) -> None:
@@ -239,9 +264,8 @@ class World:
         if {each.uid for each in machines} != {each.uid for each in records}:
             return False
         serving = all(each.place == ACTIVE_HEALTHY for each in records)
-        devices = {owner_of(each) for each in self.cloud.devices()}
         quiet = serving and self.invariants.mirrored()
-        return quiet and devices <= {each.uid for each in records} and len(devices) == len(self.cloud.billing())
+        return quiet and self.invariants.owners() == sorted(each.uid for each in records)
 
     def places(self) -> dict[str, str]:
         """Answer where each machine that is not finished stands, by name."""
@@ -268,11 +292,28 @@ class World:
             policy=self.settings.policy,
             cadence=self.settings.cadence,
             full_every=self.settings.full_every,
+            orphans=self.settings.orphans,
+            sweep_every=self.settings.sweep_every,
+            limits=self.settings.limits,
         )
         return Engine(around, self._tap(first=first))
 
     def _watched(self) -> Invariants:
-        return Invariants(Truth(store=self.store, cluster=self.cluster, cloud=self.cloud, canaries=CANARIES))
+        return Invariants(self._truth())
+
+    def _truth(self) -> Truth:
+        return Truth(
+            store=self.store,
+            cluster=self.cluster,
+            cloud=self.cloud,
+            canaries=CANARIES,
+            now=self.clock.now,
+            orphan_age=self.settings.orphans.age,
+        )
+
+    def _ask_cloud(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        text, headers = json.dumps(body).encode(), {"x-auth-token": TOKEN}
+        self.cloud.handle(HttpRequest(method=method, path=f"/metal/v1/{path}", headers=headers, body=text))
 
     def _note(self, call: Call, outcome: str) -> None:
         first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
@@ -285,8 +326,12 @@ class World:
             return
         up = {each.id: each for each in self.cloud.devices() if each.state == "active"}
         for node in self.cluster.user.nodes():
-            if node.provider_id.rsplit("/", 1)[-1] not in up:
+            if node.provider_id in self.silent or node.provider_id.rsplit("/", 1)[-1] not in up:
+                self._hushed.add(node.name)
                 self.cluster.user.set_ready(node.name, ready=False)
+            elif node.name in self._hushed:
+                self._hushed.discard(node.name)
+                self.cluster.user.set_ready(node.name, ready=True)
         span = self.settings.join_after
         for device in up.values():
             late = span is None or device.active_at is None or device.active_at + span > self.clock.now()

@@ -188,6 +188,24 @@ class Inventory:
             wake |= {owner for owner, devices in snapshot.by_owner.items() if len(devices) > 1}
         return wake, changed, vanished
 
+    def amend(self, told: Snapshot, problem: Problem) -> tuple[set[MachineUid], list[Device]]:
+        """Pin up what may be told of a list that is not believed; answer whom to wake, and what is new or changed.
+
+        Who waits for a complete list goes on waiting, and is told once why.
+        """
+        with self._lock:
+            held = self._accounts.get(told.account)
+            if held is None:
+                return set(), []
+            before = held.snapshot.devices if held.snapshot else {}
+            changed = [device for key, device in told.devices.items() if before.get(key) != device]
+            fresh = {device.device_id for device in changed}
+            held.shown.update(fresh)
+            wake = {owner for owner, devices in told.by_owner.items() if fresh & {d.device_id for d in devices}}
+            wake |= {self._owners[key] for key in fresh if key in self._owners}
+            held.snapshot = told
+        return wake | self.fail(told.account, problem), changed
+
     def fail(self, account: AccountKey, problem: Problem) -> set[MachineUid]:
         """Note that the list could not be had; answer who waited for it and should be told."""
         with self._lock:

@@ -13,6 +13,7 @@ from engine.domain.wanted import MachineObject
 from engine.ports.cluster import Cluster
 from engine.ports.store import Store
 from engine.workflow.binding import Binding, Bindings
+from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
 from engine.workflow.policy import Policy
 from engine.workflow.step import Context
@@ -60,6 +61,7 @@ class Observer:
     bindings: Bindings
     inventory: Inventory
     marks: Marks
+    breakers: Breakers
     policy: Policy
     started: float
 
@@ -83,6 +85,8 @@ class Observer:
             released_since=self._marked("released", record),
             denied_since=self._marked("denied", record),
             shown_before=self._shown_before(record, account),
+            order_barred=self.breakers.order_barred(record),
+            may_delete=self.breakers.may_delete(),
             started=self.started,
             now=self.clock.now(),
             monotonic=self.clock.monotonic(),

@@ -19,7 +19,7 @@ _LOOK_AGAIN_AFTER = timedelta(minutes=1)  # a device that a list misses and a GE
 
 def surplus(context: Context) -> ReleaseDevice | None:
     """Answer the return of a second device of this Machine, if the list shows one that is not on its way back."""
-    if next_look(context):
+    if next_look(context) or not context.may_delete:
         return None
     for device in held(context):
         if device.device_id != context.record.device_id and not _leaving(context, device):
@@ -67,6 +67,11 @@ def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:
             changes={"releases": with_release(context, gone)},
             device_id=record.device_id,
         )
+    return unproven(context, outcome)
+
+
+def unproven(context: Context, outcome: Outcome) -> Advance | Remember:
+    """Answer when to look again at a device that lists miss and that is not proven gone."""
     later = context.now + _LOOK_AGAIN_AFTER
     if isinstance(outcome, ProviderRefusal):
         return failed(context, outcome.problem, retry_at=later)

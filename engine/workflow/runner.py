@@ -15,6 +15,7 @@ from engine.logs import bound, logger
 from engine.ports.cluster import Cluster, ConflictError, ObjectGoneError
 from engine.ports.provider import AccessDeniedError
 from engine.ports.store import Claim, Store
+from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
 from engine.workflow.journal import Journal
 from engine.workflow.mirror import Mirror, same
@@ -76,6 +77,7 @@ class Runner:
     observer: Observer
     mirror: Mirror
     marks: Marks
+    breakers: Breakers
     policy: Policy
     worker: str
 
@@ -140,6 +142,7 @@ class Runner:
             due_at = self._move(journal)
         finally:
             self.mirror.announce(machine, journal.entries)
+            self.breakers.note(journal.record, journal.entries)
             self._release(journal, due_at)
         return Report(ran=Ran.DONE, due_at=due_at)
 

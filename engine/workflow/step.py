@@ -54,6 +54,10 @@ class Context:
     """Monotonic instants at which this process was first denied a look at a device that it may have lost."""
     shown_before: frozenset[DeviceId]
     """The devices of this machine that the list misses, and that this very account was shown at some time."""
+    order_barred: Problem | None
+    """Why nothing may be bought for this machine now."""
+    may_delete: bool
+    """Whether a device may be given back that no deletion of a Machine asks for."""
     started: float
     """Monotonic instant at which this process started."""
     now: datetime

@@ -8,7 +8,7 @@ from typing import Any, Self
 import yaml
 
 from engine.clock import SystemClock
-from engine.simulators.http import HttpServer
+from engine.simulators.http import HttpRequest, HttpResponse, HttpServer
 from engine.simulators.metal import DeviceView, MetalSettings, MetalSimulator
 from engine.simulators.metal.settings import SAMPLE_RESERVATIONS
 from engine.simulators.seed import Seed
@@ -43,7 +43,7 @@ class Stage:
         self.kubectl = Kubectl(place.kubectl_binary, place.kubeconfig, place.namespace, cache=folder / "kubectl-cache")
         self.metal = MetalSimulator(clock=SystemClock(), seed=Seed(1), settings=world)
         self.joiner = NodeJoiner(self.metal, self.user)
-        self._server = HttpServer(self.metal.handle)
+        self._server = HttpServer(self._answer)
         self._kubeconfig = place.controller_kubeconfig
         self._controllers: list[ControllerProcess] = []
 
@@ -143,6 +143,10 @@ class Stage:
         assert self.metal.billing() == []
         twice = {tag: most for tag, most in self.metal.most_at_once(tag_prefix=UID_TAG).items() if most > 1}
         assert twice == {}
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        """What the cloud says."""
+        return self.metal.handle(request)
 
     def _await(self, fact: Callable[[], bool], seconds_max: float, title: str) -> None:
         try:

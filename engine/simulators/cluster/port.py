@@ -22,6 +22,7 @@ from engine.errors import ClusterError
 from engine.ports.cluster import (
     Cluster,
     ConflictError,
+    Kind,
     MachineEvent,
     MachinePatch,
     ObjectChange,
@@ -47,6 +48,8 @@ class SimulatedCluster(Cluster):
         """Raised by every write in the place of its effect."""
         self.writes: Counter[str] = Counter()
         """Writes that were asked for, by verb."""
+        self.blurred: list[tuple[Kind, str]] = []
+        """What is there and cannot be read."""
         self.events: dict[str, MachineEvent] = {}
         """Events that were announced, by key."""
 
@@ -82,6 +85,11 @@ class SimulatedCluster(Cluster):
     def synced(self) -> bool:
         """Answer whether everything was listed."""
         return self._started
+
+    @property
+    def unreadable(self) -> Sequence[tuple[Kind, str]]:
+        """Answer what cannot be read."""
+        return self.blurred
 
     def blind_for(self) -> timedelta:
         """Answer zero: these watches never go blind."""

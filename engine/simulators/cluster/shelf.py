@@ -69,6 +69,8 @@ class Shelf:
         kept = cast("T", replace(cast("Any", thing), resource_version=self.version()))
         key = (_KINDS[type(thing)], thing.name)
         self._truth[key] = kept
+        # A backup may bring back an object that had ended, with the uid that it had.
+        self._ended.discard(thing.uid)
         self._tell(key, kept, own=own)
         return kept
 

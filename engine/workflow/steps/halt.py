@@ -1,9 +1,14 @@
 """Failed/halt: given up, with the reason; watch for a recovery, an operator's retry, or the end of the object."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from engine.domain.device import DeviceState
+from engine.domain.machine import Release
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import RETRY_ANNOTATION
-from engine.workflow.step import Advance, Context, Decision, Effected, Wait
+from engine.workflow.presence import missing, next_look, proves_gone, unproven, with_release
+from engine.workflow.step import Advance, Context, Decision, Effected, ExamineDevice, Wait
 
 
 class Halt:
@@ -11,20 +16,40 @@ class Halt:
 
     def decide(self, context: Context) -> Decision:
         """Answer a recovery, an obeyed retry, the end of a life without a device, or the wait."""
-        return _vanished(context) or _retried(context) or _recovered(context) or Wait(until=None)
+        if context.machine is None:
+            return _vanished(context) or Wait(until=next_look(context))
+        return _retried(context) or _recovered(context) or Wait(until=None)
 
-    def absorb(self, context: Context, done: Effected) -> Decision:  # noqa: ARG002 - this step has no effects at the cloud
-        """Answer that nothing follows: this step has no effects at the cloud."""
-        return Wait(until=None)
+    def absorb(self, context: Context, done: Effected) -> Decision:
+        """Answer what a look at the device of an object that is gone comes to."""
+        device_id = context.record.device_id
+        if context.machine or device_id is None or not isinstance(done.effect, ExamineDevice):
+            return Wait(until=None)
+        if not proves_gone(context, device_id, done.outcome):
+            return unproven(context, done.outcome)
+        gone = Release(device_id=device_id, accepted_at=context.now, gone_at=context.now)
+        return _ended(f"device {device_id} too", {"releases": with_release(context, gone)})
 
 
-def _vanished(context: Context) -> Advance | None:
+def _vanished(context: Context) -> Advance | ExamineDevice | None:
+    """Without its object a machine waits for its device to go: by a person, or as an orphan.
+
+    Returning it is not this step's to decide; that it is gone, by whomever, must be proven like any return.
+    """
     record = context.record
-    nothing_bought = record.device_id is None and context.open_order is None and not record.provider_id
-    long_gone = context.absent_for >= context.policy.object_lost_after
-    if context.machine is None and long_gone and nothing_bought:
-        return Advance(trigger=Trigger.FINALIZED, note="the Machine object is gone and nothing was bought for it")
-    return None
+    if context.absent_for < context.policy.object_lost_after or context.open_order:
+        return None
+    if any(device.exists for device in context.own_devices):
+        return None
+    if record.device_id is None:
+        return None if record.provider_id else _ended("nothing was bought for it")
+    if record.proven_gone(record.device_id):
+        return _ended(f"device {record.device_id} too")
+    return missing(context)
+
+
+def _ended(what: str, changes: Mapping[str, Any] | None = None) -> Advance:
+    return Advance(trigger=Trigger.FINALIZED, note=f"the Machine object is gone, and {what}", changes=changes or {})
 
 
 def _retried(context: Context) -> Advance | None:

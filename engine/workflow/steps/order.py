@@ -75,6 +75,8 @@ class OrderDevice:
                 return Wait(until=context.now)
 
     def _buy(self, context: Context, cloud: Cloud) -> Decision:
+        if context.order_barred:
+            return failed(context, context.order_barred)
         if context.snapshot is None:
             if context.list_problem:
                 return failed(context, context.list_problem)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.domain.breakers import Limits
 from engine.domain.device import Device
 from engine.domain.ids import AccountKey, MachineUid
 from engine.errors import StoreUnavailableError
@@ -13,8 +14,11 @@ from engine.jobs.poll_inventory import Cadence, PollInventory
 from engine.ports.provider import Cloud, DeviceOrder, ThrottledError
 from engine.providers.equinix.provider import EquinixMetal
 from engine.simulators.clock import VirtualClock
+from engine.simulators.cluster import SimulatedCluster
 from engine.simulators.metal import API_KEY, FaultKind, FaultRule, MetalSettings, MetalSimulator, SimulatorAdapter
 from engine.simulators.seed import Seed
+from engine.workflow.belief import Belief
+from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
 from tests.model.model_store import ModelStore
 from tests.unit.workflow.builders import NAME, SPEC, UID
@@ -36,10 +40,13 @@ class Stage:
         self.inventory.register(self.cloud)
         self.woken: list[MachineUid] = []
         self.store = store or ModelStore()
+        cluster = SimulatedCluster(clock=self.clock, seed=Seed(1))
+        breakers = Breakers(clock=self.clock, store=self.store, cluster=cluster, limits=Limits())
         self.job = PollInventory(
             clock=self.clock,
             store=self.store,
             inventory=self.inventory,
+            belief=Belief(clock=self.clock, store=self.store, breakers=breakers),
             wake=self.woken.append,
             cadence=cadence,
             spawn=lambda act: act(),
@@ -151,7 +158,7 @@ def test_an_account_that_is_being_listed_is_not_listed_again() -> None:
     """And an account that is forgotten leaves nothing behind."""
     stage = Stage()
     waiting: list[Any] = []
-    stage.job._spawn = waiting.append
+    stage.job.spawn = waiting.append
     stage.job.turn()
     stage.job.turn()
     assert len(waiting) == 1

@@ -65,3 +65,9 @@ def test_what_is_leaving_takes_no_new_finalizer() -> None:
     assert changes(machines=(machine(),), of=of, held=held) == []
     kept = machine_class(deletion_requested_at=NOON, finalizers=(MACHINE_FINALIZER,))
     assert changes(machines=(machine(),), of=kept) == []
+
+
+def test_a_machine_without_its_object_needs_its_class() -> None:
+    """Until its device is proven gone, the account that returns it must stay known."""
+    of = machine_class(finalizers=(MACHINE_FINALIZER,), secret=None, deletion_requested_at=NOON)
+    assert protections(machines=[], classes=[of], secrets=[], lingering=[of.name]) == []

@@ -185,6 +185,8 @@ def context(of: MachineRecord | None = None, *, shown: Sequence[Device] | None =
         "released_since": {},
         "denied_since": {},
         "shown_before": frozenset(),
+        "order_barred": None,
+        "may_delete": True,
         "started": STARTED,
         "now": NOON + timedelta(minutes=1),
         "monotonic": MONOTONIC,
