@@ -16,6 +16,7 @@ SERVE := serve $(if $(TARGET_KUBECONFIG),--target-kubeconfig "$(TARGET_KUBECONFI
 	$(if $(CONTROL_KUBECONFIG),--control-kubeconfig "$(CONTROL_KUBECONFIG)") \
 	--namespace "$(CONTROL_NAMESPACE)" --database "$(DATABASE)"
 N ?= 1000
+KILLS ?= 200
 
 .PHONY: help
 help: ## Show this list.
@@ -72,6 +73,10 @@ controlplane: $(STAMP) ## Build the real control plane that tests use; needs Go,
 .PHONY: bench
 bench: $(STAMP) ## Measure a wave of N=1000 machines.
 	@$(BIN)/python tests/benchmarks/wave.py --machines $(N)
+
+.PHONY: soak-live
+soak-live: $(STAMP) ## Every live fault at full length, with KILLS=200 kills while machines come and go.
+	@SOAK=1 KILLS=$(KILLS) $(BIN)/pytest -q -s tests/live
 
 .PHONY: clean
 clean: ## Remove caches and built files; the virtual environment and every database stay.

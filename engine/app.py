@@ -11,7 +11,7 @@ from functools import partial
 
 from engine import __version__
 from engine.clock import Clock, SystemClock
-from engine.cluster.checks import check_start
+from engine.cluster.checks import await_start
 from engine.cluster.connect import ClusterOptions
 from engine.cluster.kube import KubeCluster, open_cluster
 from engine.cluster.leases import LeaderElector, LeaseSettings
@@ -61,6 +61,7 @@ STOP_PATIENCE = timedelta(seconds=25)  # a pod is killed 30 s after it was asked
 _LISTS_AT_ONCE = 8  # accounts; one that answers slowly must not delay the others
 _SYNC_AT_LEAST = timedelta(seconds=1)
 _SWEEP_LOOK = timedelta(seconds=30)  # how soon after the first complete lists the first sweep comes
+_LOOK_LEAST = timedelta(seconds=1)  # A period of zero must not make a job spin.
 
 log = logger(__name__)
 
@@ -113,15 +114,17 @@ class Controller:
             clock=self.clock,
         )
 
-    def start(self) -> None:
-        """Serve the probes, watch the clusters, and act as soon as this replica leads.
+    def start(self, stopping: threading.Event | None = None) -> None:
+        """Serve the probes, wait for the clusters, watch them, and act as soon as this replica leads.
 
-        Raises ConfigurationError or ClusterError, in words, when that cannot work.
+        Waits as long as the clusters need, or until `stopping` is set. Raises ConfigurationError, in words, when the
+        probes cannot be served.
         """
-        check_start(self.cluster.servers)
         self._take_back_claims()
         self.console.start()
         log.info("serving", address=self.settings.address, port=self.console.port, version=__version__)
+        if not await_start(self.cluster.servers, clock=self.clock, stopping=stopping or threading.Event()):
+            return
         self.cluster.start(self._sync.notice)
         if self._elector is None:
             self._act()
@@ -218,12 +221,13 @@ class Controller:
         )
         prune = Prune(clock=clock, store=store, retention=settings.history_retention)
         reap = Reap(clock=clock, store=store, wake=self._dispatch.wake)
+        sweep_look = max(_LOOK_LEAST, min(_SWEEP_LOOK, settings.machine_safety_orphan_vms_period))
         return [
             Job(name="poll inventory", turn=poll.turn, every=timedelta(milliseconds=250)),
             Job(name="dispatch", turn=self._dispatch.turn, every=timedelta(seconds=1)),
             Job(name="breakers", turn=self._breakers.turn, every=timedelta(seconds=5)),
             Job(name="reap", turn=reap.turn, every=timedelta(seconds=10)),
-            Job(name="sweep orphans", turn=self._assemble_sweep().turn, every=_SWEEP_LOOK),
+            Job(name="sweep orphans", turn=self._assemble_sweep().turn, every=sweep_look),
             Job(name="prune", turn=prune.turn, every=timedelta(days=1)),
         ]
 

@@ -52,6 +52,8 @@ DatabaseOption = Annotated[
 NamespaceOption = Annotated[
     str, typer.Option(envvar=f"{PREFIX}NAMESPACE", help="Only machines of this namespace; empty for all.")
 ]
+KeepOption = Annotated[Path, typer.Option(help="Where a plan that broke a promise is kept, shrunk.")]
+_KEEP_DEFAULT = Path(".failing-plans")
 _DATABASE_DEFAULT = str(Settings.model_fields["database"].default)
 
 
@@ -104,7 +106,7 @@ def serve(**flags: str | None) -> None:
     stopping = stop_signal()
     controller = Controller(settings)
     try:
-        controller.start()
+        controller.start(stopping)
         while not stopping.wait(_TICK_SECONDS):
             if controller.lost.is_set():
                 # Another leader may act already: nothing may be finished. A crash loses nothing here.
@@ -135,16 +137,17 @@ def machines(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List the machines, with the reason where something does not go well."""
-    from engine.console.text import machine_values, machines_table
+    from engine.console.text import machine_values, machines_table, parked_values
     from engine.domain.machine import MachineFilter
     from engine.store.opening import open_store
 
     store = open_store(database_url, readonly=True)
     records = store.find(MachineFilter(namespace=namespace, unfinished_only=not everything))
+    parked = [each for each in store.parked() if namespace in {"", each.namespace}]
     if output is Output.JSON:
-        _print_json([machine_values(record) for record in records])
+        _print_json([*map(machine_values, records), *map(parked_values, parked)])
     else:
-        _print(machines_table(records, SystemClock().now()))
+        _print(machines_table(records, SystemClock().now(), parked))
 
 
 @app.command()
@@ -157,8 +160,8 @@ def show(
     """Show one machine: where it stands, why, and what was asked of the cloud for it."""
     from engine.console.text import intent_values, intents_table, machine_lines, machine_values
 
-    store, record = _find(database_url, namespace, name)
-    intents = store.intents(record.uid)
+    store, uid = _find(database_url, namespace, name)
+    record, intents = store.get(uid), store.intents(uid)
     if output is Output.JSON:
         _print_json(machine_values(record) | {"intents": [intent_values(each) for each in intents]})
         return
@@ -179,8 +182,8 @@ def history(
     from engine.console.text import entry_values, history_table
     from engine.ports.store import HistoryFilter
 
-    store, record = _find(database_url, namespace, name)
-    entries = store.history(HistoryFilter(uid=record.uid, limit=100_000))
+    store, uid = _find(database_url, namespace, name)
+    entries = store.history(HistoryFilter(uid=uid, limit=100_000))
     if output is Output.JSON:
         _print_json([entry_values(entry) for entry in entries])
     else:
@@ -247,6 +250,59 @@ def simulate_metal(
     serve_metal(address=address, port=port, seed=seed, time_scale=time_scale, latency=latency, stopping=stop_signal())
 
 
+@simulate.command("world")
+def simulate_world(
+    *,
+    seed: Annotated[str, typer.Option(help="Where its chance comes from; the same seed gives the same world.")] = "1",
+    steps: Annotated[int, typer.Option(min=1, help="How many steps everything suffers before peace comes.")] = 150,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only this fault, beside the wishes; may be repeated.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="Play a plan that was kept, instead of drawing one.")] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Print each call that the engine made.")] = False,
+    keep: Annotated[Path, typer.Option(help="Where a plan that broke a promise is kept, shrunk.")] = Path(
+        "failing-plans"
+    ),
+) -> None:
+    """Play a whole world from one seed, with every promise checked after each step; 1 is answered when one broke."""
+    from engine.simulators import soak, telling, trial
+    from engine.simulators.plan import draw_plan, read_plan
+
+    wanted = read_plan(plan) if plan else draw_plan(seed, steps=steps, faults=fault)
+    report = trial.try_out(wanted)
+    for line in (*(report.trace if trace else ()), *telling.report_lines(report)):
+        typer.echo(line)
+    if report.broken:
+        path = soak.keep(trial.shrink(wanted, report.broken), keep)
+        typer.echo(f"the shortest plan found that breaks it is kept: machine-engine simulate world --plan {path}")
+        raise typer.Exit(1)
+
+
+@simulate.command("soak")
+def simulate_soak(
+    span: Annotated[str, typer.Option("--for", help="How long, such as 10m or 1h.")] = "10m",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that play worlds at the same time.")] = os.cpu_count()
+    or 1,
+    first_seed: Annotated[int, typer.Option(help="The seed of the first world; the others follow.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps each world suffers before peace comes.")] = 150,
+    keep: Annotated[Path, typer.Option(help="Where plans that broke a promise are kept, shrunk.")] = Path(
+        "failing-plans"
+    ),
+) -> None:
+    """Play world after world; 1 is answered when a promise broke, or a fault never met a place where it could."""
+    from engine.durations import parse_duration
+    from engine.simulators import soak, telling
+
+    settings = soak.SoakSettings(
+        span=parse_duration(span), workers=workers, first_seed=first_seed, steps=steps, folder=keep
+    )
+    tally = soak.soak(settings, clock=SystemClock(), told=_every_hundredth_world)
+    for line in telling.tally_lines(tally):
+        typer.echo(line)
+    if tally.broken or tally.unmet:
+        raise typer.Exit(1)
+
+
 @database.command("upgrade")
 def db_upgrade(database_url: DatabaseOption = _DATABASE_DEFAULT) -> None:
     """Bring the database to this program's tables; `serve` does it by itself."""
@@ -263,6 +319,13 @@ def db_check(database_url: DatabaseOption = _DATABASE_DEFAULT) -> None:
 
     for line in check(database_url):
         typer.echo(line)
+
+
+def _every_hundredth_world(tally: Any) -> None:
+    from engine.simulators.telling import progress_line
+
+    if tally.worlds % 100 == 0 or tally.worlds == 1:
+        typer.echo(progress_line(tally))
 
 
 def stop_signal() -> threading.Event:
@@ -286,12 +349,14 @@ def _find(database_url: str, namespace: str, name: str) -> tuple[Any, Any]:
     from engine.store.opening import open_store
 
     store = open_store(database_url, readonly=True)
-    found = store.get(MachineUid(name)) or next(
-        reversed(store.find(MachineFilter(namespace=namespace, name=name))), None
-    )
-    if found is None:
+    parked = [each for each in store.parked() if namespace in {"", each.namespace} and name in {each.name, each.uid}]
+    found = [each.uid for each in store.find(MachineFilter(namespace=namespace, name=name))]
+    found += [each.uid for each in parked]
+    if found:
+        return store, found[-1]
+    if store.get(MachineUid(name)) is None:
         raise ConfigurationError(f"no machine is or was called {name}; `machine-engine machines --all` lists them")
-    return store, found
+    return store, MachineUid(name)
 
 
 def _print(renderable: object) -> None:

@@ -4,6 +4,7 @@
 ├── ``ConfigurationError``          the operator's settings are wrong: say so and stop
 ├── ``StoreError``                  the database refused or is unfit
 │   ├── ``StoreUnfitError``         this database must not be used by this program
+│   ├── ``NewerRecordError``        a newer program wrote this machine's record: leave the machine alone
 │   ├── ``StoreUnavailableError``   the database does not answer or cannot write now
 │   └── ``LostClaimError``          somebody else holds the machine: drop the work
 ├── ``ProviderError``               the cloud's answer, translated (``engine.ports.provider``)
@@ -25,6 +26,10 @@ class StoreError(EngineError):
 
 class StoreUnfitError(StoreError):
     """This database must not be used by this program; start-up stops with the reason."""
+
+
+class NewerRecordError(StoreError):
+    """A newer program wrote this machine's record: the machine is left alone until that program is back."""
 
 
 class StoreUnavailableError(StoreError):

@@ -46,3 +46,13 @@ def control_namespace(controlplane: "ControlPlane") -> Iterator[str]:
     name = controlplane.make_namespace()
     yield name
     controlplane.drop_namespace(name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which promise each known wrong behaviour broke, where, and after how many worlds; if any was tried."""
+    passed = terminalreporter.stats.get("passed", [])
+    rows = [value for report in passed for name, value in report.user_properties if name == "mutation"]
+    if rows:
+        terminalreporter.section("wrong behaviours, and what catches each")
+    for wrong, promise, words, hunt, worlds in sorted(rows):
+        terminalreporter.write_line(f"{wrong[:58]:<58} {promise:<6}{worlds:>3} worlds  {hunt[:42]:<42}  {words}")

@@ -1,10 +1,14 @@
 """Whether a cluster is fit to start on, and what we are not allowed to do there."""
 
+import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 
+from engine.clock import Clock
 from engine.cluster import paths, wire
 from engine.cluster.api import ApiServer
 from engine.cluster.connect import ApiServers
@@ -12,7 +16,10 @@ from engine.errors import ClusterError
 from engine.ports.cluster import ObjectGoneError
 
 CHECK_TIMEOUT = (5.0, 10.0)  # the Go controller gives a starting API server ten seconds
+LOOK_AGAIN_AFTER = timedelta(seconds=2)  # as often as the Lease is tried: what was mended is noticed at once
 RESOURCES = ("machines", "machines/status", "machineclasses")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,26 @@ class Permission:
         resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         where = f"in namespace {self.namespace}" if self.namespace else "cluster-wide"
         return f"{self.verb} {resource}{'.' + self.group if self.group else ''} {where}"
+
+
+def await_start(servers: ApiServers, *, clock: Clock, stopping: threading.Event) -> bool:
+    """Answer True as soon as `check_start` is content, and False when `stopping` was set before.
+
+    What is missing is said in the log once, and again when it changes: an outage must not need a human after it.
+    """
+    told = ""
+    while not stopping.is_set():
+        try:
+            check_start(servers)
+        except ClusterError as unfit:
+            what = str(unfit).partition(":")[0]  # The rest may tell of a socket, which is a new one each time.
+            if what != told:
+                log.warning("the clusters are not fit to start on; waiting for them", extra={"reason": str(unfit)})
+            told = what
+            clock.wait(stopping, LOOK_AGAIN_AFTER)
+        else:
+            return True
+    return False
 
 
 def check_start(servers: ApiServers) -> None:

@@ -10,9 +10,12 @@ from rich.text import Text
 from engine.domain.intents import Intent
 from engine.domain.machine import HistoryEntry, MachineRecord
 from engine.domain.orphans import Orphan
-from engine.domain.states import Place, State
+from engine.domain.states import Place, State, UnknownPlace
+from engine.ports.store import Parked
 
-_COLOURS = {
+_PARKED = "a newer program wrote this; nothing is done for this machine until that program is back"
+
+_COLOURS: dict[str, str] = {
     State.PENDING: "yellow",
     State.PROVISIONING: "cyan",
     State.ACTIVE: "green",
@@ -22,8 +25,8 @@ _COLOURS = {
 }
 
 
-def machines_table(records: Sequence[MachineRecord], now: datetime) -> Table:
-    """Answer one row per machine, with the reason where something does not go well."""
+def machines_table(records: Sequence[MachineRecord], now: datetime, parked: Sequence[Parked] = ()) -> Table:
+    """Answer one row per machine, with the reason where something does not go well; the parked ones come last."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("NAME", "STATE", "STEP", "AGE", "DEVICE", "NODE"):
         table.add_column(title, no_wrap=True)
@@ -38,6 +41,9 @@ def machines_table(records: Sequence[MachineRecord], now: datetime) -> Table:
             record.node_name if record.joined_at else "",
             record.problem.message if record.problem else "",
         )
+    for each in parked:
+        state, _, step = each.where.partition("/")
+        table.add_row(each.name, state, step, "", "", "", _PARKED)
     return table
 
 
@@ -51,7 +57,7 @@ def history_table(entries: Sequence[HistoryEntry]) -> Table:
         story = entry.note
         if entry.problem and entry.problem.message not in story:
             story = f"{story} ({entry.problem.code}: {entry.problem.message})"
-        colour = _COLOURS[entry.target.state]
+        colour = _COLOURS.get(entry.target.state, "")
         when = entry.at.strftime("%Y-%m-%d %H:%M:%S.") + f"{entry.at.microsecond // 1000:03d}"
         table.add_row(str(entry.version), when, entry.trigger, Text(str(entry.target), style=colour), story)
     return table
@@ -131,6 +137,20 @@ def machine_values(record: MachineRecord) -> dict[str, Any]:
     }
 
 
+def parked_values(parked: Parked) -> dict[str, Any]:
+    """Answer, for programs, a machine that only a newer program understands."""
+    state, _, step = parked.where.partition("/")
+    return {
+        "uid": parked.uid,
+        "namespace": parked.namespace,
+        "name": parked.name,
+        "state": state,
+        "step": step,
+        "class": parked.class_name,
+        "problem": {"code": "Parked", "message": _PARKED},
+    }
+
+
 def entry_values(entry: HistoryEntry) -> dict[str, Any]:
     """Answer one line of history for programs."""
     return {
@@ -199,5 +219,5 @@ def _instant(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def _place(place: Place | None) -> str | None:
+def _place(place: Place | UnknownPlace | None) -> str | None:
     return str(place) if place else None

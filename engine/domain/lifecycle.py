@@ -5,6 +5,7 @@ effect in a callback would happen before the commit that makes it true. This mod
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, NamedTuple
 
 from transitions import Machine, MachineError
@@ -53,7 +54,7 @@ _LEAVING = (DELETING_RELEASE, DELETING_FORGET_NODE, DELETING_FINALIZE)
 EDGES: Final[tuple[Edge, ...]] = (
     Edge(Trigger.VALIDATED, (PENDING_VALIDATE,), PROVISIONING_ORDER),
     Edge(Trigger.DEVICE_ORDERED, (PROVISIONING_ORDER,), PROVISIONING_INSTALL),
-    Edge(Trigger.ORDER_RESOLVED, (PROVISIONING_ORDER, DELETING_RELEASE), None),
+    Edge(Trigger.ORDER_RESOLVED, (PROVISIONING_ORDER, FAILED_HALT, DELETING_RELEASE), None),
     Edge(Trigger.DEVICE_ADOPTED, _WANTING, PROVISIONING_INSTALL),
     Edge(Trigger.CAPACITY_REFUSED, (PROVISIONING_ORDER,), PENDING_WAIT_CAPACITY),
     Edge(Trigger.CAPACITY_AWAITED, (PENDING_WAIT_CAPACITY,), PROVISIONING_ORDER),
@@ -76,6 +77,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(Trigger.DEVICE_GONE, (DELETING_RELEASE,), DELETING_FORGET_NODE),
     Edge(Trigger.NODE_FORGOTTEN, (DELETING_FORGET_NODE,), DELETING_FINALIZE),
     Edge(Trigger.FINALIZED, (*_LEAVING, FAILED_HALT), DELETED_REST),
+    Edge(Trigger.OBJECT_RESTORED, (DELETED_REST,), FAILED_HALT),
 )
 """The whole table. A life that never bought anything may end from any step of its deletion."""
 
@@ -107,6 +109,7 @@ _TABLE: Final = _build()
 _BY_NAME: Final = {str(place): place for place in PLACES}
 
 
+@cache  # the table never changes, and asking `transitions` costs a hundred times a look into a dictionary
 def move(place: Place, trigger: Trigger) -> Place:
     """Answer where the trigger leads from this place.
 

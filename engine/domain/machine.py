@@ -6,7 +6,7 @@ from datetime import datetime
 from engine.domain.device import Address
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.outcome import Problem
-from engine.domain.states import Place, State
+from engine.domain.states import Place, State, UnknownPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +102,8 @@ class HistoryEntry:
     version: int
     at: datetime
     trigger: str
-    source: Place | None
-    target: Place
+    source: Place | UnknownPlace | None
+    target: Place | UnknownPlace
     note: str = ""
     """One sentence for people: what happened, to which thing."""
     problem: Problem | None = None

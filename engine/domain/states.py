@@ -48,6 +48,16 @@ class Place(NamedTuple):
         return f"{self.state}/{self.step}"
 
 
+class UnknownPlace(NamedTuple):
+    """Where a machine stood by the word of a newer program: history keeps what it cannot explain."""
+
+    state: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.state}/{self.step}"
+
+
 PENDING_VALIDATE = Place(State.PENDING, Step.VALIDATE)
 PENDING_WAIT_CAPACITY = Place(State.PENDING, Step.WAIT_CAPACITY)
 PROVISIONING_ORDER = Place(State.PROVISIONING, Step.ORDER)

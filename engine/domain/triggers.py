@@ -58,3 +58,5 @@ class Trigger(StrEnum):
     """The Node object is deleted, or there never was one."""
     FINALIZED = "finalized"
     """Our finalizer is off: the Machine object may go."""
+    OBJECT_RESTORED = "object-restored"
+    """The Machine object is there although its life was over: a backup brought it back, or it was never let go."""

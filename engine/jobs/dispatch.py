@@ -28,6 +28,8 @@ class Dispatch:
         self._runner = runner
         self._queue = queue
         self._soon: list[tuple[datetime, MachineUid]] = []
+        self._retry_at: dict[MachineUid, datetime] = {}
+        """The one retry that counts of each machine: each run puts its own in the place of the one before."""
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._beats: dict[str, float] = {}
@@ -95,16 +97,21 @@ class Dispatch:
     def _retry(self, uid: MachineUid, report: Report) -> None:
         later = {Ran.HELD_ELSEWHERE: _ELSEWHERE_RETRY, Ran.STORE_AWAY: _AWAY_RETRY}.get(report.ran)
         due_at = self._clock.now() + later if later else report.due_at
-        if due_at is None or (later is None and due_at > self._clock.now() + _AWAY_RETRY):
-            return
+        soon = due_at is not None and (later is not None or due_at <= self._clock.now() + _AWAY_RETRY)
         with self._lock:
-            heapq.heappush(self._soon, (due_at, uid))
+            self._retry_at.pop(uid, None)
+            if due_at is not None and soon:
+                self._retry_at[uid] = due_at
+                heapq.heappush(self._soon, (due_at, uid))
 
     def _retries(self) -> list[MachineUid]:
         now, due = self._clock.now(), []
         with self._lock:
             while self._soon and self._soon[0][0] <= now:
-                due.append(heapq.heappop(self._soon)[1])
+                due_at, uid = heapq.heappop(self._soon)
+                if self._retry_at.get(uid) == due_at:
+                    del self._retry_at[uid]
+                    due.append(uid)
         return due
 
     def _lane(self, uid: MachineUid) -> str:

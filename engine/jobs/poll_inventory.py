@@ -154,8 +154,7 @@ class PollInventory:
     def _keep(self, snapshot: Snapshot, changed: Sequence[Device], vanished: Sequence[DeviceId]) -> None:
         """Record what was seen; the list is the truth, so a database that is away costs only the record."""
         at = snapshot.finished_at
-        owners = {device.device_id: owner for owner, held in snapshot.by_owner.items() for device in held}
-        seen = [self._observed(snapshot, device, owners, at) for device in changed]
+        seen = [self._observed(snapshot, device, at) for device in changed]
         if not seen and not vanished:
             return
         try:
@@ -163,8 +162,6 @@ class PollInventory:
         except StoreError as away:
             log.warning("observed devices were not recorded", reason=str(away))
 
-    def _observed(
-        self, snapshot: Snapshot, device: Device, owners: dict[DeviceId, MachineUid], at: datetime
-    ) -> ObservedDevice:
-        owner = owners.get(device.device_id) or self.inventory.owner_of(device.device_id)
+    def _observed(self, snapshot: Snapshot, device: Device, at: datetime) -> ObservedDevice:
+        owner = snapshot.owners.get(device.device_id) or self.inventory.owner_of(device.device_id)
         return ObservedDevice(account=snapshot.account, device=device, uid=owner, first_seen_at=at, last_seen_at=at)

@@ -72,7 +72,9 @@ class SweepOrphans:
     def _compare(self, clouds: Mapping[AccountKey, list[Cloud]], known: Mapping[DeviceId, Orphan]) -> Comparison:
         # The records come last: a machine that goes is gone from the cache before its record says so.
         snapshots = [snapshot for account in clouds if (snapshot := self._news(account))]
-        machines = frozenset(machine.uid for machine in self.cluster.machines())
+        shown = [machine.uid for machine in self.cluster.machines()]
+        # Nobody here can tell whether a machine that only a newer program understands needs its device.
+        machines = frozenset([*shown, *(parked.uid for parked in self.store.parked())])
         missing = {uid for snapshot in snapshots for uid in snapshot.by_owner if uid not in machines}
         named = missing | {orphan.uid for orphan in known.values()}
         records = {uid: record for uid in sorted(missing) if (record := self.store.get(uid))}
@@ -85,8 +87,13 @@ class SweepOrphans:
             watched=self._watched,
             now=self.clock.now(),
             monotonic=self.clock.monotonic(),
-            held_back=self._held_back(machines),
+            held_back=self._held_back(shown),
+            named=self._named(),
         )
+
+    def _named(self) -> frozenset[DeviceId]:
+        """A backup may bring Machines back under new uids, with the devices of the old ones in their specs."""
+        return frozenset(DeviceId(each.provider_id.rsplit("/", 1)[-1]) for each in self.cluster.machines())
 
     def _news(self, account: AccountKey) -> Snapshot | None:
         snapshot = self.inventory.snapshot(account)
@@ -121,7 +128,7 @@ class SweepOrphans:
             return
         intended = replace(orphan, state=OrphanState.RELEASING, intended_at=self.clock.now())
         self.store.record_orphans(seen=[intended])
-        if self._owned(orphan.uid):
+        if self._owned(orphan.uid) or orphan.device_id in self._named():
             log.info("an orphan found its owner at the last moment", device=orphan.device_id, machine=orphan.uid)
             return
         self.on_return()

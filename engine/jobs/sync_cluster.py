@@ -10,7 +10,7 @@ from engine.domain.admission import ours
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.machine import MachineFilter
 from engine.domain.wanted import MachineObject
-from engine.errors import ClusterError, StoreUnavailableError
+from engine.errors import ClusterError, NewerRecordError, StoreUnavailableError
 from engine.logs import logger
 from engine.ports.cluster import Cluster, Kind, ObjectChange
 from engine.ports.store import Store
@@ -39,6 +39,7 @@ class SyncCluster:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _changes: dict[ObjectChange, None] = field(default_factory=dict, init=False)
     _known: dict[MachineUid, str] = field(default_factory=dict, init=False)
+    _parked: dict[MachineUid, str] = field(default_factory=dict, init=False)
     _nodes: dict[str, MachineUid] = field(default_factory=dict, init=False)
     _full_at: float = field(default=-1e9, init=False)
     _protections_due: bool = field(default=True, init=False)
@@ -70,13 +71,14 @@ class SyncCluster:
                 self._retain_accounts()
             if self._protections_due:
                 self._protect()
-        except (StoreUnavailableError, ClusterError) as away:
+        except (StoreUnavailableError, NewerRecordError, ClusterError) as away:
             log.warning("Machines were not all compared; everything is compared anew", reason=str(away))
             self._full_at = -1e9
 
     def _compare_all(self) -> None:
         records = {record.uid: record for record in self.store.find(MachineFilter(unfinished_only=True))}
         self._known = {uid: record.name for uid, record in records.items()}
+        self._parked = {parked.uid: parked.class_name for parked in self.store.parked()}
         self._nodes = {record.node_name: uid for uid, record in records.items() if record.node_name}
         for record in records.values():
             if record.device_id:
@@ -158,8 +160,8 @@ class SyncCluster:
 
     def _lingering(self, present: set[MachineUid]) -> set[str]:
         """Answer the classes of machines that have lost their object and not yet ended: a return needs its account."""
-        names: set[str] = set()
-        for uid in [uid for uid in self._known if uid not in present]:
+        names = {class_name for uid, class_name in self._parked.items() if uid not in present}
+        for uid in [uid for uid in self._known if uid not in present and uid not in self._parked]:
             record = self.store.get(uid)
             if record is None or record.finished:
                 del self._known[uid]

@@ -50,6 +50,18 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """A machine whose record a newer program wrote: this one cannot tell what it needs, and leaves it alone."""
+
+    uid: MachineUid
+    namespace: str
+    name: str
+    class_name: str
+    where: str
+    """State and step in the newer program's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationHold:
     """Who uses, or last used, a hardware reservation."""
 
@@ -109,15 +121,25 @@ class Store(Protocol):
         """
         ...
 
+    def readmit(self, *, record: MachineRecord, entry: HistoryEntry) -> bool:
+        """Let a finished machine live on, with its next entry; history and intents go on where they ended.
+
+        Safe to repeat: answers False, and changes nothing, unless the machine is finished and one version older.
+        """
+        ...
+
     def claim(self, *, uid: MachineUid, worker: str, now: datetime, span: timedelta) -> Claim | None:
-        """Take the machine for `span`. None when it is unknown, finished, or claimed by somebody until after `now`.
+        """Take the machine for `span`. None when it is unknown, parked, finished, or claimed until after `now`.
 
         A claim whose time is over can be taken by anybody, also by the same worker.
         """
         ...
 
     def due(self, *, now: datetime, limit: int) -> Sequence[MachineUid]:
-        """Answer unfinished machines that nobody holds and whose `due_at` is not after `now`, the longest due first."""
+        """Answer unfinished machines that nobody holds and whose `due_at` is not after `now`, the longest due first.
+
+        Parked ones are never due.
+        """
         ...
 
     def commit(self, *, claim: Claim, commit: Commit, span: timedelta, now: datetime) -> Claim:
@@ -137,11 +159,18 @@ class Store(Protocol):
         ...
 
     def get(self, uid: MachineUid) -> MachineRecord | None:
-        """Answer the committed record."""
+        """Answer the committed record. Raises NewerRecordError when only a newer program can read it."""
         ...
 
     def find(self, wanted: MachineFilter) -> Sequence[MachineRecord]:
-        """Answer the records that match, by namespace, name and admission; newest life last."""
+        """Answer the records that match, by namespace, name and admission; newest life last.
+
+        Those that only a newer program can read are not among them.
+        """
+        ...
+
+    def parked(self) -> Sequence[Parked]:
+        """Answer the machines whose records only a newer program can read, by namespace and name."""
         ...
 
     def history(self, wanted: HistoryFilter) -> Sequence[HistoryEntry]:

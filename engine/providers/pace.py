@@ -41,7 +41,8 @@ class Pace:
         self._settings = settings
         self._lock = threading.Lock()
         self._spacing = 1 / settings.calls_per_second
-        self._next = clock.monotonic() - self._spacing * settings.burst
+        # The burst is earned: a process before this one may just have used it, and restarts must not add up.
+        self._next = clock.monotonic()
         self._paused_until = clock.monotonic()
         self._pauses = 0
 

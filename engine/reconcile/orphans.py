@@ -16,6 +16,7 @@ from engine.domain.orphans import Orphan, OrphanState
 from engine.domain.states import State
 
 SIGHTINGS_MIN = 2  # complete lists, each compared with synced caches; one of either may be wrong
+_NAMED = "; it is kept while another Machine names it in its spec.providerID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Comparison:
     listed: Mapping[AccountKey, float]
     """The accounts that were listed since the last comparison, and when the list began, in monotonic seconds."""
     machines: Collection[MachineUid]
-    """Every Machine that Kubernetes shows."""
+    """Every Machine that Kubernetes shows, and those that are parked."""
     records: Mapping[MachineUid, MachineRecord]
     """The records of the machines that strays and orphans name."""
     orphans: Mapping[DeviceId, Orphan]
@@ -72,6 +73,8 @@ class Comparison:
     monotonic: float
     held_back: str = ""
     """Why nothing may be returned now, in words."""
+    named: Collection[DeviceId] = ()
+    """The devices that a Machine of another uid names in its spec.providerID: somebody counts on them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +151,12 @@ def _judge_stray(seen: Comparison, policy: OrphanPolicy, stray: Stray, draft: _D
         if stray.device.state is not DeviceState.RELEASING:
             draft.found.append(_quarantined(stray, reason, seen.now))
         return
+    reason += _NAMED if device_id in seen.named else ""
     kept = replace(known, account=stray.account, reason=reason, last_seen_at=seen.now, sightings=known.sightings + 1)
     draft.kept.append(kept)
     watch = seen.watched.get(device_id)
     ripe = may_return(kept, watch, policy, now=seen.now, monotonic=seen.monotonic)
-    if ripe and _is_held(kept, stray.device, policy, seen.now):
+    if ripe and device_id not in seen.named and _is_held(kept, stray.device, policy, seen.now):
         draft.due.append(kept)
 
 

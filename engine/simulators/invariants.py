@@ -5,8 +5,8 @@ the very call; the others are checked after every step, and a few only when the 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from engine.domain.history import fold
@@ -18,12 +18,26 @@ from engine.domain.phase import status_of
 from engine.domain.states import State
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import MACHINE_FINALIZER, MachineObject
-from engine.ports.store import HistoryFilter, Store
+from engine.ports.store import Claim, Commit, HistoryFilter, Store
 from engine.providers.equinix.spec import UID_TAG_PREFIX
 from engine.simulators.cluster import SimulatedCluster
 from engine.simulators.metal import DeviceView, MetalSimulator
 from engine.simulators.ports import Call
 from engine.workflow.mirror import same
+
+_TELLING = frozenset(
+    {
+        "store.admit",
+        "store.readmit",
+        "store.commit",
+        "store.record_devices",
+        "store.record_orphans",
+        "cluster.patch_machine",
+        "cluster.write_status",
+        "cluster.announce",
+    }
+)
+"""What carries words to a place where others read them."""
 
 
 class BrokenPromiseError(BaseException):
@@ -60,14 +74,16 @@ class Invariants:
         self._alive: dict[str, datetime] = {}
         self._owners: dict[str, str] = {}
         self._versions: dict[MachineUid, int] = {}
+        self._acknowledged: dict[MachineUid, int] = {}
         self._doomed: set[str] = set()
-        self._read: set[str] = set()
 
     def continued(self, truth: Truth) -> "Invariants":
         """Answer the promises for a world whose store was exchanged: what is true outside of it stays known."""
         heir = Invariants(truth)
         heir.foreign, heir.strangers = self.foreign, self.strangers
         heir._owners, heir._doomed = self._owners, self._doomed
+        living = {each.uid for each in truth.cluster.user.machines()}
+        heir.unknown = self.unknown | {uid for uid in self._billing() if uid not in living}
         return heir
 
     def owners(self) -> list[str]:
@@ -79,8 +95,14 @@ class Invariants:
         """Take note of a new life of the process: what it has not watched itself, it may not return as an orphan."""
         self._began = self._truth.now()
 
+    def store_reopened(self, store: Store) -> None:
+        """Take note of the store after a crash: it must hold whatever it acknowledged before."""
+        self._truth = replace(self._truth, store=store)
+
     def before(self, call: Call) -> None:
         """Check what must hold at the instant of a call."""
+        if call.name in _TELLING:
+            self._no_secret_is_told(call)
         match call.name:
             case "cloud.order":
                 self._order_is_intended(call.arguments[0].uid)
@@ -93,6 +115,12 @@ class Invariants:
             case _:
                 pass
 
+    def after(self, call: Call, outcome: str) -> None:
+        """Take note of what the store did, whether or not anybody was told."""
+        if outcome.startswith("done") and call.name in {"store.admit", "store.commit"}:
+            record: MachineRecord = call.named["record"] if "record" in call.named else call.named["commit"].record
+            self._acknowledged[record.uid] = max(record.version, self._acknowledged.get(record.uid, 0))
+
     def after_step(self) -> None:
         """Check what must hold at every instant."""
         machines = self._truth.cluster.user.machines()
@@ -100,18 +128,19 @@ class Invariants:
         self._alive |= dict.fromkeys((each.uid for each in machines), self._truth.now())
         orphans = {each.device_id for each in self._truth.store.orphans()}
         records = {record.uid: record for record in self._truth.store.find(MachineFilter())}
+        self._nothing_is_forgotten(records)
         for record in records.values():
             self._history_explains(record)
+        living = {each.uid for each in machines}
         for uid, devices in self._billing().items():
             # While lists show each device within the visibility window, not even an order in doubt costs a second.
             if len(devices) > 1 + self.foreign[uid]:
                 raise BrokenPromiseError(f"I1: {len(devices)} devices of machine {uid} cost money at once")
             known = records.get(MachineUid(uid))
-            wanted = any(each.uid == uid for each in self._truth.cluster.user.machines())
+            wanted = uid in living
             listed = uid in self.unknown or all(each.id in orphans for each in devices)
             if not listed and (known.finished if known else not wanted):
                 raise BrokenPromiseError(f"I2: device {devices[0].id} costs money and nobody knows it")
-        self._no_secret_is_told()
 
     def at_rest(self) -> None:
         """Check what must hold when nothing is under way any more."""
@@ -125,6 +154,9 @@ class Invariants:
             open_intents = [each for each in self._truth.store.intents(record.uid) if each.unresolved]
             if record.finished and any(each.kind is IntentKind.ORDER for each in open_intents):
                 raise BrokenPromiseError(f"I2: machine {record.uid} ended with an order in doubt")
+        bare = [each.name for each in self._truth.cluster.user.machines() if MACHINE_FINALIZER not in each.finalizers]
+        if bare:
+            raise BrokenPromiseError(f"I4: machine {bare[0]} is not held by its finalizer")
         held = [each for each in self._truth.store.reservations() if each.freed_at is None]
         for each in held:
             owner = self._truth.store.get(each.uid)
@@ -153,13 +185,8 @@ class Invariants:
             raise BrokenPromiseError(f"I1: machine {uid} orders with {len(unresolved)} open intents")
 
     def _release_is_right(self, device_id: DeviceId) -> None:
-        store = self._truth.store
-        asking = [
-            record
-            for record in store.find(MachineFilter(unfinished_only=True))
-            for each in store.intents(record.uid)
-            if each.kind is IntentKind.RELEASE and each.unresolved and each.device_id == device_id
-        ]
+        owner = self._owner_by_id(device_id)
+        asking = self._asking(device_id, owner)
         if not asking and self._is_orphan(device_id):
             return
         if len(asking) != 1:
@@ -167,12 +194,22 @@ class Invariants:
         record = asking[0]
         if device_id in self.strangers:
             raise BrokenPromiseError(f"I3: device {device_id} of somebody else is released for machine {record.uid}")
-        owner = next((self._owner(each) for each in self._truth.cloud.history() if each.id == device_id), "")
         if owner not in {"", record.uid}:
             raise BrokenPromiseError(f"I3: device {device_id} of machine {owner} is released for machine {record.uid}")
         spare = bool(owner) and record.device_id not in {None, device_id}
         if not self.doomed(record.uid) and not spare:
             raise BrokenPromiseError(f"I3: device {device_id} of {record.name} is released and nobody asked for it")
+
+    def _asking(self, device_id: DeviceId, owner: str) -> list[MachineRecord]:
+        """Answer the machines with an open intent to return this device; only those that could have one are read."""
+        store = self._truth.store
+        return [
+            record
+            for record in store.find(MachineFilter(unfinished_only=True))
+            if owner in {"", record.uid} or record.device_id == device_id
+            for each in store.intents(record.uid)
+            if each.kind is IntentKind.RELEASE and each.unresolved and each.device_id == device_id
+        ]
 
     def _is_orphan(self, device_id: DeviceId) -> bool:
         """Answer whether the return of an orphan is intended; raise when the rule for orphans does not allow it."""
@@ -180,7 +217,7 @@ class Invariants:
         if orphan is None or orphan.state is not OrphanState.RELEASING or orphan.intended_at is None:
             return False
         now, record = self._truth.now(), self._truth.store.get(orphan.uid)
-        owner = next((self._owner(each) for each in self._truth.cloud.history() if each.id == device_id), "")
+        owner = self._owner_by_id(device_id)
         broken = {
             "is somebody else's": device_id in self.strangers or owner != orphan.uid,
             "has a Machine": any(each.uid == orphan.uid for each in self._truth.cluster.user.machines()),
@@ -206,6 +243,15 @@ class Invariants:
         if wanted != status:
             raise BrokenPromiseError(f"I7: the status of {machine.name} would say what is not committed: {status}")
 
+    def _nothing_is_forgotten(self, records: Mapping[MachineUid, MachineRecord]) -> None:
+        parked = {each.uid for each in self._truth.store.parked()}
+        for uid, told in self._acknowledged.items():
+            if uid in parked:
+                continue
+            held = records[uid].version if uid in records else 0
+            if held < told:
+                raise BrokenPromiseError(f"I5: version {told} of machine {uid} was committed, the store holds {held}")
+
     def _history_explains(self, record: MachineRecord) -> None:
         known = self._versions.get(record.uid)
         if known == record.version:
@@ -218,26 +264,16 @@ class Invariants:
         if record.finished and entries[-1].trigger != Trigger.FINALIZED:
             raise BrokenPromiseError(f"I5: machine {record.uid} ended by {entries[-1].trigger}")
         self._versions[record.uid] = record.version
-        self._tell_nothing(f"history of {record.uid}", [repr(entry) for entry in entries], always=True)
 
-    def _no_secret_is_told(self) -> None:
-        for key, event in self._truth.cluster.events.items():
-            self._tell_nothing(f"event {key}", [event.message])
-        for machine in self._truth.cluster.user.machines():
-            place = f"machine {machine.name} at {machine.resource_version}"
-            self._tell_nothing(place, [repr(machine)])
-        for uid, version in self._versions.items():
-            self._tell_nothing(
-                f"intents of {uid} at {version}", [repr(each) for each in self._truth.store.intents(uid)]
-            )
+    def _no_secret_is_told(self, call: Call) -> None:
+        """Whatever leaves the engine for others to read: the database, statuses, metadata and Events."""
+        for told in (*call.arguments, *call.named.values()):
+            self._tell_nothing(call.name, _readable(told))
 
-    def _tell_nothing(self, place: str, texts: Iterable[str], *, always: bool = False) -> None:
-        if place in self._read and not always:
-            return
-        self._read.add(place)
-        for text in texts:
-            if any(canary in text for canary in self._truth.canaries):
-                raise BrokenPromiseError(f"I8: a secret stands in {place}")
+    def _tell_nothing(self, place: str, told: object) -> None:
+        text = repr(told)
+        if any(canary in text for canary in self._truth.canaries):
+            raise BrokenPromiseError(f"I8: a secret stands in {place}")
 
     def _billing(self) -> dict[str, Sequence[DeviceView]]:
         owned: dict[str, list[DeviceView]] = {}
@@ -247,10 +283,21 @@ class Invariants:
                 owned.setdefault(uid, []).append(each)
         return dict(owned)
 
+    def _owner_by_id(self, device_id: DeviceId) -> str:
+        device = self._truth.cloud.device(device_id)
+        return self._owner(device) if device else ""
+
     def _owner(self, device: DeviceView) -> str:
         """Answer for whom a device was bought, although somebody may have taken its tags off since."""
         known = self._owners.get(device.id)
         return known or self._owners.setdefault(device.id, owner_of(device))
+
+
+def _readable(told: object) -> object:
+    """Answer what others can read of an argument: of a commit what it adds, of anything else the whole."""
+    if isinstance(told, Commit):
+        return (told.entries, told.opened, told.resolved, told.record.problem)
+    return None if isinstance(told, Claim | MachineObject) else told
 
 
 def owner_of(device: DeviceView) -> str:

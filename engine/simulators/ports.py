@@ -19,6 +19,7 @@ from engine.ports.store import Store
 STORE_CALLS = frozenset(
     {
         "admit",
+        "readmit",
         "claim",
         "commit",
         "release",
@@ -141,7 +142,11 @@ class _Tapped:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._inside, name)
-        return partial(self._tap.call, f"{self._port}.{name}", member) if name in self._numbered else member
+        if name in self._numbered:
+            member = partial(self._tap.call, f"{self._port}.{name}", member)
+        if callable(member):
+            self.__dict__[name] = member  # A method stays what it is; the value of a property does not.
+        return member
 
 
 class _TappedProvider(_Tapped):
@@ -150,7 +155,13 @@ class _TappedProvider(_Tapped):
         self._provider = provider
 
     def bind(self, **named: Any) -> Cloud:
-        return cast("Cloud", _Tapped(self._provider.bind(**named), "cloud", CLOUD_CALLS, self._tap))
+        return self._tapped(self._provider.bind(**named))
+
+    def bind_for_release(self, **named: Any) -> Cloud:
+        return self._tapped(self._provider.bind_for_release(**named))
+
+    def _tapped(self, cloud: Cloud) -> Cloud:
+        return cast("Cloud", _Tapped(cloud, "cloud", CLOUD_CALLS, self._tap))
 
 
 def _loss(name: str) -> EngineError:

@@ -19,6 +19,7 @@ from engine.ports.store import (
     HistoryFilter,
     Lease,
     ObservedDevice,
+    Parked,
     ReservationHold,
     Resolution,
 )
@@ -48,6 +49,7 @@ class ModelStore:
 
     def __init__(self) -> None:
         self._lives: dict[MachineUid, Life] = {}
+        self._intents: set[IntentId] = set()
         self._reservations: dict[str, ReservationHold] = {}
         self._devices: dict[tuple[AccountKey, DeviceId], ObservedDevice] = {}
         self._orphans: dict[DeviceId, Orphan] = {}
@@ -70,6 +72,17 @@ class ModelStore:
             if record.uid in self._lives:
                 return False
             self._lives[record.uid] = Life(record, [entry])
+            return True
+
+    def readmit(self, *, record: MachineRecord, entry: HistoryEntry) -> bool:
+        if (record.uid, record.version) != (entry.uid, entry.version) or record.finished:
+            raise ValueError(record.uid)
+        with self._lock:
+            life = self._lives.get(record.uid)
+            if life is None or not life.record.finished or life.record.version != record.version - 1:
+                return False
+            life.record = record
+            life.entries.append(entry)
             return True
 
     def claim(self, *, uid: MachineUid, worker: str, now: datetime, span: timedelta) -> Claim | None:
@@ -96,10 +109,10 @@ class ModelStore:
             life = self._lives.get(claim.record.uid)
             if life is None or (life.fence, life.record.version) != (claim.fence, claim.record.version):
                 raise LostClaimError(claim.record.uid)
-            known = {intent.intent_id for other in self._lives.values() for intent in other.intents}
             new = [intent.intent_id for intent in commit.opened]
-            if known & set(new) or len(set(new)) < len(new):
+            if self._intents.intersection(new) or len(set(new)) < len(new):
                 raise StoreError("known intent")
+            self._intents.update(new)
             life.record = commit.record
             life.entries += commit.entries
             life.intents += commit.opened
@@ -143,14 +156,17 @@ class ModelStore:
             ]
             return sorted(records, key=lambda record: (record.namespace, record.name, record.admitted_at, record.uid))
 
+    def parked(self) -> Sequence[Parked]:
+        return []
+
     def history(self, wanted: HistoryFilter) -> Sequence[HistoryEntry]:
         with self._lock:
+            lives = self._lives.values() if wanted.uid is None else filter(None, [self._lives.get(wanted.uid)])
             entries = [
                 entry
-                for life in self._lives.values()
+                for life in lives
                 for entry in life.entries
-                if wanted.uid in {None, entry.uid}
-                and (wanted.since is None or entry.at >= wanted.since)
+                if (wanted.since is None or entry.at >= wanted.since)
                 and (wanted.until is None or entry.at < wanted.until)
                 and (not wanted.triggers or entry.trigger in wanted.triggers)
             ]
@@ -243,7 +259,8 @@ class ModelStore:
                 if life.record.finished and life.record.place_since < before
             )[:limit]
             for _, uid in ended:
-                del self._lives[uid]
+                ended_life = self._lives.pop(uid)
+                self._intents.difference_update(intent.intent_id for intent in ended_life.intents)
             return len(ended)
 
     def close(self) -> None:

@@ -68,6 +68,7 @@ QUICK_POLICY = Policy(
     reservation_cooldown=timedelta(seconds=15),
     release_repeat=timedelta(seconds=30),
     object_lost_after=timedelta(seconds=60),
+    objects_lost_after=timedelta(minutes=5),
     backoff=Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=20)),
     busy_retry=timedelta(seconds=3),
     claim_span=timedelta(seconds=12),
@@ -118,10 +119,12 @@ class World:
         settings: WorldSettings | None = None,
         *,
         mishaps: Mapping[int, Moment] | None = None,
+        reopen: Callable[[], Store] | None = None,
     ) -> None:
         """Begin with one class and its Secret, and no Machine; the store stays the caller's to close.
 
-        `mishaps` says at which numbered calls something goes wrong; the numbers run on over a crash.
+        `mishaps` says at which numbered calls something goes wrong; the numbers run on over a crash. `reopen` answers
+        the store as a crash left it; without it a crash leaves the store as it is.
         """
         self.settings = settings or WorldSettings()
         self.clock = VirtualClock()
@@ -136,6 +139,7 @@ class World:
         self.crashes = 0
         """How often the process was killed."""
         self._mishaps = dict(mishaps or {})
+        self._reopen = reopen
         self.silent: set[str] = set()
         """The providerIDs of Nodes that have lost their connection."""
         self.backup: Store | None = None
@@ -211,12 +215,15 @@ class World:
         self.engine.tap.kill()
         self.crashes += 1
         self.cluster.stop()
+        if self._reopen:
+            self.store = self._reopen()
+            self.invariants.store_reopened(self.store)
         self.invariants.process_began()
         self.engine = self._born(first=self.engine.tap.next)
 
     def lose_store(self, empty: Store) -> None:
         """Kill the process, and let it start anew on a database that knows nothing."""
-        self.store = empty
+        self.store, self._reopen = empty, None
         self.invariants = self.invariants.continued(self._truth())
         self.crash()
 
@@ -318,6 +325,7 @@ class World:
     def _note(self, call: Call, outcome: str) -> None:
         first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
         subject = getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first
+        self.invariants.after(call, outcome)
         self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {str(subject)[:80]} {outcome}")
 
     def _join(self) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -45,13 +46,13 @@ def file_of(url: URL) -> Path:
     return Path(url.database or "").absolute()
 
 
-def sqlite_writer(path: Path, *, foreign_keys: bool = True) -> Engine:
+def sqlite_writer(url: URL, *, foreign_keys: bool = True) -> Engine:
     """Answer an engine with one connection, whose transactions hold the write lock from their first moment.
 
     A transaction that begins as a reader and writes later fails at once when somebody wrote in between, whatever the
     busy timeout says; hence BEGIN IMMEDIATE.
     """
-    engine = _sqlite(path, mode="rwc", pool_size=1, max_overflow=0)
+    path, engine = file_of(url), _sqlite(url, mode="rwc", pool_size=1, max_overflow=0)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
@@ -69,9 +70,9 @@ def sqlite_writer(path: Path, *, foreign_keys: bool = True) -> Engine:
     return engine
 
 
-def sqlite_readers(path: Path) -> Engine:
+def sqlite_readers(url: URL) -> Engine:
     """Answer an engine that cannot write; a single statement is its own snapshot, so it begins no transactions."""
-    return _sqlite(path, mode="ro", pool_size=READERS_MAX, max_overflow=0, pool_timeout=POOL_WAIT_SECONDS)
+    return _sqlite(url, mode="ro", pool_size=READERS_MAX, max_overflow=0, pool_timeout=POOL_WAIT_SECONDS)
 
 
 def postgres(url: URL, *, connections: int, readonly: bool = False) -> Engine:
@@ -104,17 +105,19 @@ def for_upgrade(url: URL) -> Engine:
     """Answer an engine that may change tables."""
     if is_sqlite(url):
         # A table that is rebuilt is dropped on the way, which must not count as deleting its rows.
-        return sqlite_writer(file_of(url), foreign_keys=False)
+        return sqlite_writer(url, foreign_keys=False)
     return postgres(url, connections=1)
 
 
 def for_reading(url: URL) -> Engine:
     """Answer an engine that cannot write."""
-    return sqlite_readers(file_of(url)) if is_sqlite(url) else postgres(url, connections=READERS_MAX, readonly=True)
+    return sqlite_readers(url) if is_sqlite(url) else postgres(url, connections=READERS_MAX, readonly=True)
 
 
-def _sqlite(path: Path, *, mode: str, **pool: Any) -> Engine:
-    address = f"{path.as_uri()}?mode={mode}"
+def _sqlite(url: URL, *, mode: str, **pool: Any) -> Engine:
+    # The layer below SQLite that reads and writes files, when the URL names one; it must be known to SQLite by then.
+    layer = "".join(f"&vfs={quote(name)}" for name in url.normalized_query.get("vfs", ())[-1:])
+    address = f"{file_of(url).as_uri()}?mode={mode}{layer}"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(

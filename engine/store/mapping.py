@@ -1,6 +1,7 @@
 """Rows to records and back. Knows the columns by name, no statements and no connection."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -13,13 +14,15 @@ from engine.domain.intents import Intent, IntentKind, IntentResult
 from engine.domain.machine import HistoryEntry, MachineRecord, NodeCondition, Release
 from engine.domain.orphans import Orphan, OrphanState
 from engine.domain.outcome import Code, Problem
-from engine.domain.states import PLACES, Place
-from engine.errors import StoreUnfitError
-from engine.ports.store import Lease, ObservedDevice, ReservationHold, Resolution
+from engine.domain.states import PLACES, Place, UnknownPlace
+from engine.errors import NewerRecordError, StoreUnfitError
+from engine.ports.store import Lease, ObservedDevice, Parked, ReservationHold, Resolution
 
 E = TypeVar("E", bound=Enum)
 
 _PLACES: Final = {(str(place.state), str(place.step)): place for place in PLACES}
+_DEVICE_STATES: Final = frozenset(DeviceState)
+_CODES: Final = frozenset(Code)
 _ENCODER: Final = msgspec.json.Encoder()
 _WORDS: Final = msgspec.json.Decoder(tuple[str, ...])
 _RELEASES: Final = msgspec.json.Decoder(tuple[Release, ...])
@@ -97,6 +100,24 @@ def machine(row: Row[Any]) -> MachineRecord:
     )
 
 
+def readable(rows: Iterable[Row[Any]]) -> Iterator[MachineRecord]:
+    """Yield the records of these rows, without those that a newer program wrote."""
+    for row in rows:
+        with suppress(NewerRecordError):
+            yield machine(row)
+
+
+def parked(row: Row[Any]) -> Parked:
+    """Answer what is known of a machine whose record cannot be read."""
+    return Parked(
+        uid=MachineUid(row.uid),
+        namespace=row.namespace,
+        name=row.name,
+        class_name=row.class_name,
+        where=f"{row.state}/{row.step}",
+    )
+
+
 def entry_row(entry: HistoryEntry) -> dict[str, Any]:
     """Answer the columns of an entry."""
     return {
@@ -104,10 +125,10 @@ def entry_row(entry: HistoryEntry) -> dict[str, Any]:
         "version": entry.version,
         "at": entry.at,
         "trigger": str(entry.trigger),
-        "source_state": entry.source.state.value if entry.source else None,
-        "source_step": entry.source.step.value if entry.source else None,
-        "target_state": entry.target.state.value,
-        "target_step": entry.target.step.value,
+        "source_state": str(entry.source.state) if entry.source else None,
+        "source_step": str(entry.source.step) if entry.source else None,
+        "target_state": str(entry.target.state),
+        "target_step": str(entry.target.step),
         "note": _sentence(entry.note),
         **_problem_row(entry.problem),
         "actor": entry.actor,
@@ -117,16 +138,16 @@ def entry_row(entry: HistoryEntry) -> dict[str, Any]:
 
 
 def entry(row: Row[Any]) -> HistoryEntry:
-    """Answer the entry of a row of transitions."""
+    """Answer the entry of a row of transitions, also of one that a newer program wrote."""
     return HistoryEntry(
         uid=MachineUid(row.uid),
         version=row.version,
         at=row.at,
         trigger=row.trigger,
-        source=None if row.source_state is None else _place(row.uid, row.source_state, row.source_step),
-        target=_place(row.uid, row.target_state, row.target_step),
+        source=None if row.source_state is None else _any_place(row.source_state, row.source_step),
+        target=_any_place(row.target_state, row.target_step),
         note=row.note,
-        problem=_problem(row),
+        problem=_any_problem(row),
         actor=row.actor,
         device_id=_device_id(row.device_id),
         intent_id=row.intent_id,
@@ -166,12 +187,12 @@ def intent(row: Row[Any]) -> Intent:
     return Intent(
         intent_id=IntentId(row.intent_id),
         uid=MachineUid(row.uid),
-        kind=_known(IntentKind, row.kind),
+        kind=_owned(IntentKind, row.kind, row.uid),
         written_at=row.written_at,
         device_id=_device_id(row.device_id),
         reservation_id=row.reservation_id,
         details=_DETAILS.decode(row.details),
-        result=None if row.result is None else _known(IntentResult, row.result),
+        result=None if row.result is None else _owned(IntentResult, row.result, row.uid),
         resolved_at=row.resolved_at,
         problem=_problem(row),
     )
@@ -212,7 +233,7 @@ def device(row: Row[Any]) -> ObservedDevice:
             device_id=DeviceId(row.device_id),
             provider_id=row.provider_id,
             hostname=row.hostname,
-            state=_known(DeviceState, row.state),
+            state=DeviceState(row.state) if row.state in _DEVICE_STATES else DeviceState.UNKNOWN,
             state_text=row.state_text,
             tags=_WORDS.decode(row.tags),
             region=row.region,
@@ -287,7 +308,13 @@ def _problem_row(problem: Problem | None) -> dict[str, Any]:
 def _problem(row: Row[Any]) -> Problem | None:
     if row.problem_code is None:
         return None
-    return Problem(code=_known(Code, row.problem_code), message=row.problem_message)
+    return Problem(code=_owned(Code, row.problem_code, row.uid), message=row.problem_message)
+
+
+def _any_problem(row: Row[Any]) -> Problem | None:
+    if row.problem_code is None or row.problem_code in _CODES:
+        return _problem(row)
+    return Problem(code=Code.UNKNOWN, message=f"{row.problem_code}: {row.problem_message}")
 
 
 def _sentence(text: str) -> str:
@@ -306,8 +333,26 @@ def _device_id(text: str | None) -> DeviceId | None:
 def _place(uid: str, state: str, step: str) -> Place:
     place = _PLACES.get((state, step))
     if place is None:
-        raise StoreUnfitError(f"machine {uid}: this program does not know the place {state}/{step}; run a newer one")
+        raise _newer(uid, f"the place {state}/{step}")
     return place
+
+
+def _any_place(state: str, step: str) -> Place | UnknownPlace:
+    return _PLACES.get((state, step)) or UnknownPlace(state, step)
+
+
+def _owned(kind: type[E], text: str, uid: str) -> E:
+    try:
+        return kind(text)
+    except ValueError:
+        raise _newer(uid, f"the {kind.__name__} {text!r}") from None
+
+
+def _newer(uid: str, what: str) -> NewerRecordError:
+    return NewerRecordError(
+        f"machine {uid}: this program does not know {what}, which a newer one wrote; nothing is done for this machine "
+        f"until that program is back"
+    )
 
 
 def _known(kind: type[E], text: str) -> E:

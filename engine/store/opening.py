@@ -67,7 +67,7 @@ def _sqlite(place: URL, clock: Clock) -> Gate:
     try:
         _bring_up(place, clock)
         lock.remember()
-        return SqliteGate(writer=connect.sqlite_writer(path), readers=connect.sqlite_readers(path), guard=lock)
+        return SqliteGate(writer=connect.sqlite_writer(place), readers=connect.sqlite_readers(place), guard=lock)
     except BaseException:
         lock.release()
         raise

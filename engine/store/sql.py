@@ -12,7 +12,7 @@ from engine.domain.intents import Intent
 from engine.domain.machine import HistoryEntry, MachineFilter, MachineRecord
 from engine.domain.orphans import Orphan
 from engine.errors import LostClaimError
-from engine.ports.store import Claim, Commit, HistoryFilter, Lease, ObservedDevice, ReservationHold
+from engine.ports.store import Claim, Commit, HistoryFilter, Lease, ObservedDevice, Parked, ReservationHold
 from engine.store import mapping, statements
 from engine.store.gate import Gate
 
@@ -40,6 +40,20 @@ class SqlStore:
             if connection.execute(self._upserts.admit, row).one_or_none() is None:
                 return False
             connection.execute(statements.ADD_ENTRY, first)
+            return True
+
+        return self._gate.write(work)
+
+    def readmit(self, *, record: MachineRecord, entry: HistoryEntry) -> bool:
+        """Let a finished machine live on; answer False unless it is finished and one version older."""
+        _check_next(record, entry)
+        values = {**mapping.machine_row(record), "which": record.uid, "known": record.version - 1}
+        line = mapping.entry_row(entry)
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(statements.READMIT, values).rowcount == 0:
+                return False
+            connection.execute(statements.ADD_ENTRY, line)
             return True
 
         return self._gate.write(work)
@@ -104,8 +118,12 @@ class SqlStore:
         return None if row is None else mapping.machine(row)
 
     def find(self, wanted: MachineFilter) -> Sequence[MachineRecord]:
-        """Answer the records that match."""
-        return [mapping.machine(row) for row in self._rows(statements.find(wanted))]
+        """Answer the records that match and that this program can read."""
+        return list(mapping.readable(self._rows(statements.find(wanted))))
+
+    def parked(self) -> Sequence[Parked]:
+        """Answer the machines whose records only a newer program can read."""
+        return [mapping.parked(row) for row in self._rows(statements.PARKED)]
 
     def history(self, wanted: HistoryFilter) -> Sequence[HistoryEntry]:
         """Answer the newest matching entries, oldest first."""
@@ -241,6 +259,11 @@ def _in_order(entries: list[HistoryEntry]) -> list[HistoryEntry]:
 def _check_first(record: MachineRecord, entry: HistoryEntry) -> None:
     if (record.uid, record.version, entry.version) != (entry.uid, 1, 1):
         raise ValueError(f"machine {record.uid}: an admission is version 1 with one entry of the same machine")
+
+
+def _check_next(record: MachineRecord, entry: HistoryEntry) -> None:
+    if (record.uid, record.version) != (entry.uid, entry.version) or record.finished:
+        raise ValueError(f"machine {record.uid}: a life goes on with one entry of the same machine and version")
 
 
 def _check_versions(claim: Claim, commit: Commit) -> None:

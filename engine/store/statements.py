@@ -12,6 +12,8 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from engine.domain.machine import MachineFilter
+from engine.domain.outcome import Code
+from engine.domain.states import PLACES
 from engine.ports.store import HistoryFilter
 from engine.store.schema import (
     CLAIMED,
@@ -33,9 +35,21 @@ _RECORD: Final = [column for column in machines.c if column.name not in {"claime
 ADD_ENTRY: Final = transitions.insert()
 ADD_INTENT: Final = intents.insert().inline()
 
+
+def _word(text: str) -> sa.ColumnElement[str]:
+    """Answer a word of ours as it stands in the SQL: a list of parameters would be compiled anew for each call."""
+    return sa.literal_column(f"'{text}'")
+
+
+# What a newer program wrote is neither claimed nor due: this one could not even give it back.
+_READABLE: Final = sa.and_(
+    _M.state.concat(_word("/")).concat(_M.step).in_([_word(str(place)) for place in PLACES]),
+    sa.or_(_M.problem_code.is_(None), _M.problem_code.in_([_word(str(code)) for code in Code])),
+)
+
 CLAIM: Final = (
     machines.update()
-    .where(_M.uid == bindparam("which"), UNFINISHED)
+    .where(_M.uid == bindparam("which"), UNFINISHED, _READABLE)
     .where(sa.or_(_M.claimed_by.is_(None), _M.claimed_until <= bindparam("now", type_=_M.claimed_until.type)))
     .values(claimed_by=bindparam("worker"), claimed_until=bindparam("until"), fence=_M.fence + 1)
     .returning(*_RECORD)
@@ -43,6 +57,7 @@ CLAIM: Final = (
 COMMIT: Final = machines.update().where(
     _M.uid == bindparam("which"), _M.fence == bindparam("held"), _M.version == bindparam("known")
 )
+READMIT: Final = machines.update().where(_M.uid == bindparam("which"), _M.version == bindparam("known"), FINISHED)
 RELEASE: Final = (
     machines.update()
     .where(_M.uid == bindparam("which"), _M.fence == bindparam("held"))
@@ -50,7 +65,7 @@ RELEASE: Final = (
 )
 DUE: Final = (
     sa.select(_M.uid)
-    .where(WAITING, _M.due_at <= bindparam("now"))
+    .where(WAITING, _M.due_at <= bindparam("now"), _READABLE)
     .order_by(_M.due_at, _M.uid)
     .limit(bindparam("most", type_=sa.Integer()))
 )
@@ -71,6 +86,7 @@ RESOLVE: Final = (
     .values(device_id=sa.func.coalesce(bindparam("new_device", type_=sa.Text()), intents.c.device_id))
 )
 GET: Final = sa.select(*_RECORD).where(_M.uid == bindparam("which"))
+PARKED: Final = sa.select(*_RECORD).where(sa.not_(_READABLE)).order_by(_M.namespace, _M.name, _M.uid)
 INTENTS: Final = sa.select(intents).where(intents.c.uid == bindparam("which")).order_by(intents.c.seq)
 
 RESERVATIONS: Final = sa.select(reservations).order_by(_R.reservation_id)

@@ -9,6 +9,8 @@ from engine.ports.provider import DeviceBusyError, ProviderRefusal, ThrottledErr
 from engine.ports.store import Resolution
 from engine.workflow.step import Advance, Context, Remember, Wait
 
+_PAUSE_AT_LEAST = timedelta(minutes=5)  # more than any fixed wait of a step; a cloud that asks for more is asked again
+
 
 def failed(
     context: Context, fault: Problem, *, retry_at: datetime | None = None, resolved: tuple[Resolution, ...] = ()
@@ -36,16 +38,30 @@ def refused(context: Context, refusal: ProviderRefusal, resolved: tuple[Resoluti
     return failed(context, refusal.problem, retry_at=retry_at, resolved=resolved)
 
 
+def _longest_pause(context: Context) -> timedelta:
+    policy = context.policy
+    return max(2 * policy.backoff.longest, policy.capacity_retry, policy.busy_retry, _PAUSE_AT_LEAST)
+
+
 def _backoff(context: Context) -> timedelta:
     return context.policy.backoff.wait(key=context.record.uid, attempt=context.record.attempts + 1)
 
 
 def paused(context: Context) -> Wait | None:
     """Answer the wait that is left after a failed attempt; None when it is over or the inputs changed since."""
-    record = context.record
-    if record.retry_at is None or record.retry_at <= context.now or record.inputs != context.binding.inputs:
+    retry_at = next_attempt(context)
+    return Wait(until=retry_at) if retry_at and context.record.inputs == context.binding.inputs else None
+
+
+def next_attempt(context: Context) -> datetime | None:
+    """Answer until when nothing is to be asked of the cloud after the last attempt; None when that is over.
+
+    A clock that was ahead when the instant was written, and was put right, must not make anybody wait for it.
+    """
+    retry_at = context.record.retry_at
+    if retry_at is None or not context.now < retry_at <= context.now + _longest_pause(context):
         return None
-    return Wait(until=record.retry_at)
+    return retry_at
 
 
 def timed_out(context: Context, waited_for: str) -> Advance:

@@ -16,6 +16,9 @@ MACHINE_NAME_PLACEHOLDER = "<<MACHINE_NAME>>"
 MACHINE_NAME_PLACEHOLDER_ESCAPED = "%3C%3CMACHINE_NAME%3E%3E"
 BINDINGS_MAX = 512  # versions of classes and secrets that are kept; more than any real namespace has at once
 
+_Versions = tuple[str, ...]
+"""The uid and version of a class and of each of its Secrets: everything that a binding is made of."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
@@ -47,7 +50,7 @@ class Bindings:
         self._cluster = cluster
         self._providers = providers
         self._lock = threading.Lock()
-        self._made: dict[str, Binding] = {}
+        self._made: dict[_Versions, Binding] = {}
 
     def of(self, machine: MachineObject) -> Binding:
         """Answer the binding of this Machine as its class and secrets are now."""
@@ -63,12 +66,12 @@ class Bindings:
             return Binding(inputs=f"no class {name}", fault=_missing_class(name))
         named = [reference for reference in (found.secret, found.credentials_secret) if reference]
         secrets = [(reference, self._cluster.secret(reference)) for reference in named]
-        inputs = _fingerprint(found, [secret for _, secret in secrets])
+        versions = _versions(found, [secret for _, secret in secrets])
         with self._lock:
-            made = self._made.get(inputs)
+            made = self._made.get(versions)
         if made is None:
-            made = self._bind(found, secrets, inputs)
-            self._remember(made)
+            made = self._bind(found, secrets, _fingerprint(versions))
+            self._remember(versions, made)
         return made
 
     def _bind(
@@ -105,11 +108,11 @@ class Bindings:
             userdata=merged.get(USERDATA_KEY, b"").decode("utf-8", errors="replace"),
         )
 
-    def _remember(self, made: Binding) -> None:
+    def _remember(self, versions: _Versions, made: Binding) -> None:
         with self._lock:
             while len(self._made) >= BINDINGS_MAX:
                 self._made.pop(next(iter(self._made)))
-            self._made[made.inputs] = made
+            self._made[versions] = made
 
 
 def _returning(provider: Provider, found: ClassObject, merged: Mapping[str, bytes]) -> Cloud | None:
@@ -165,7 +168,10 @@ def _spec_message(found: ClassObject, secret_name: str, wrong: InvalidSpecError)
     return f"MachineClass {found.name} with Secret {secret_name}: {wrong}"
 
 
-def _fingerprint(found: ClassObject, secrets: list[SecretObject | None]) -> str:
-    parts = [found.uid, found.name, found.resource_version]
-    parts += [f"{secret.uid}:{secret.resource_version}" if secret else "none" for secret in secrets]
-    return hashlib.blake2b("/".join(parts).encode(), digest_size=12).hexdigest()
+def _versions(found: ClassObject, secrets: list[SecretObject | None]) -> _Versions:
+    kept = [f"{secret.uid}:{secret.resource_version}" if secret else "none" for secret in secrets]
+    return (found.uid, found.name, found.resource_version, *kept)
+
+
+def _fingerprint(versions: _Versions) -> str:
+    return hashlib.blake2b("/".join(versions).encode(), digest_size=12).hexdigest()

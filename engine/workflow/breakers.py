@@ -219,8 +219,9 @@ class Breakers:
             return
         now, monotonic = self._clock.now(), self._clock.monotonic()
         wanted = HistoryFilter(since=now - WINDOW, triggers=Purchases.TRIGGERS, limit=HISTORY_MAX)
+        parked = {each.uid for each in self._store.parked()}
         for entry in self._store.history(wanted):
-            record = self._store.get(entry.uid)
+            record = None if entry.uid in parked else self._store.get(entry.uid)
             at = monotonic - max(0.0, (now - entry.at).total_seconds())
             if record and self._purchases.note(record.class_name, entry, at):
                 self._deletions.add(at)

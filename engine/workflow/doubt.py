@@ -56,10 +56,10 @@ def held(context: Context) -> Sequence[Device]:
 
 def _bought(context: Context, order: Intent, found: Sequence[Device]) -> Advance:
     device = found[0]
-    leaving = context.record.state is State.DELETING
+    given_up = context.record.state in {State.DELETING, State.FAILED}
     done = replace(resolution(context, order, IntentResult.DONE), device_id=device.device_id)
     return Advance(
-        trigger=Trigger.ORDER_RESOLVED if leaving else Trigger.DEVICE_ADOPTED,
+        trigger=Trigger.ORDER_RESOLVED if given_up else Trigger.DEVICE_ADOPTED,
         note=f"order {order.intent_id} did happen: device {device.device_id} carries the machine's tag",
         changes=device_changes(context, device),
         resolved=(done,),

@@ -25,6 +25,8 @@ class Snapshot:
     finished_at: datetime
     devices: Mapping[DeviceId, Device]
     by_owner: Mapping[MachineUid, tuple[Device, ...]]
+    owners: Mapping[DeviceId, MachineUid]
+    """Whose tag each device carries."""
     untagged: Mapping[str, tuple[Device, ...]]
     """Devices that carry no tag of ours, by hostname."""
 
@@ -45,6 +47,7 @@ def snapshot_of(cloud: Cloud, devices: Sequence[Device], *, started: float, fini
         finished_at=finished_at,
         devices={device.device_id: device for device in devices},
         by_owner={owner: tuple(held) for owner, held in by_owner.items()},
+        owners={device.device_id: owner for owner, held in by_owner.items() for device in held},
         untagged={hostname: tuple(held) for hostname, held in untagged.items()},
     )
 

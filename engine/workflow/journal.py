@@ -62,18 +62,7 @@ class Journal:
             self._free_reservations()
         now = self.clock.now()
         record = moved(self.record, step, now)
-        entry = HistoryEntry(
-            uid=record.uid,
-            version=record.version,
-            at=now,
-            trigger=step.trigger,
-            source=self.record.place,
-            target=record.place,
-            note=step.note,
-            problem=step.problem,
-            device_id=step.device_id,
-            intent_id=step.resolved[0].intent_id if step.resolved else None,
-        )
+        entry = entry_of(self.record, step, record)
         self._commit(Commit(record=record, entries=(entry,), resolved=step.resolved), now)
         self.entries.append(entry)
 
@@ -194,6 +183,22 @@ def moved(record: MachineRecord, step: Advance, now: datetime) -> MachineRecord:
     if phase_of(after, target=True) is not phase_of(record, target=True):
         after = replace(after, place_since=now)
     return after
+
+
+def entry_of(before: MachineRecord, step: Advance, after: MachineRecord) -> HistoryEntry:
+    """Answer the line of history for this fact, which led from one record to the other."""
+    return HistoryEntry(
+        uid=after.uid,
+        version=after.version,
+        at=after.operation_at,
+        trigger=step.trigger,
+        source=before.place,
+        target=after.place,
+        note=step.note,
+        problem=step.problem,
+        device_id=step.device_id,
+        intent_id=step.resolved[0].intent_id if step.resolved else None,
+    )
 
 
 def _accept(cloud: Cloud, device_id: DeviceId) -> Accepted:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from engine.clock import Clock
-from engine.domain.ids import AccountKey, DeviceId, MachineUid
+from engine.domain.admission import ours
+from engine.domain.ids import AccountKey, DeviceId
 from engine.domain.intents import Intent, IntentKind
 from engine.domain.machine import MachineRecord
 from engine.domain.wanted import MachineObject
-from engine.ports.cluster import Cluster
+from engine.ports.cluster import Cluster, Kind
 from engine.ports.store import Store
 from engine.workflow.binding import Binding, Bindings
 from engine.workflow.breakers import Breakers
@@ -74,7 +75,9 @@ class Observer:
         return Context(
             record=record,
             machine=machine,
-            absent_for=self._absence(record.uid, machine),
+            absent_for=self._absence(record, machine),
+            none_shown=machine is None and not self.cluster.machines(),
+            back_for=self._return(record, machine),
             binding=binding,
             snapshot=self.inventory.snapshot(account) if account else None,
             list_problem=self.inventory.problem(account) if account else None,
@@ -85,6 +88,7 @@ class Observer:
             released_since=self._marked("released", record),
             denied_since=self._marked("denied", record),
             shown_before=self._shown_before(record, account),
+            admitted_here=self.marks.known(("admitted", record.uid)) is not None,
             order_barred=self.breakers.order_barred(record),
             may_delete=self.breakers.may_delete(),
             started=self.started,
@@ -104,9 +108,23 @@ class Observer:
             self.inventory.register(binding.returning)
         return binding
 
-    def _absence(self, uid: MachineUid, machine: MachineObject | None) -> timedelta:
-        key = ("absent", uid)
-        if machine is not None:
+    def _absence(self, record: MachineRecord, machine: MachineObject | None) -> timedelta:
+        """An object that cannot be read is there, whatever it says; one that hides its name may be anybody's."""
+        key = ("absent", record.uid)
+        if machine is not None or self._is_unreadable(record.name):
+            self.marks.forget(key)
+            return timedelta(0)
+        return timedelta(seconds=self.clock.monotonic() - self.marks.first(key))
+
+    def _is_unreadable(self, name: str) -> bool:
+        unreadable = self.cluster.unreadable
+        return bool(unreadable) and any(kind is Kind.MACHINE and odd in {"", name} for kind, odd in unreadable)
+
+    def _return(self, record: MachineRecord, machine: MachineObject | None) -> timedelta:
+        if not record.finished:
+            return timedelta(0)
+        key = ("back", record.uid)
+        if machine is None or not ours(machine):
             self.marks.forget(key)
             return timedelta(0)
         return timedelta(seconds=self.clock.monotonic() - self.marks.first(key))

@@ -24,6 +24,10 @@ class Policy:
     """A device that is still held this long after its return was accepted is asked for again."""
     object_lost_after: timedelta = timedelta(minutes=5)
     """How long a Machine object must be missing from complete lists before we believe it."""
+    objects_lost_after: timedelta = timedelta(hours=1)
+    """The same while not a single Machine is shown: such an answer is more often wrong than true."""
+    object_restored_after: timedelta = timedelta(minutes=5)
+    """How long the object of a life that is over must be shown before we believe it; watches lag less than that."""
     backoff: Backoff = _BACKOFF
     """Between failed attempts."""
     busy_retry: timedelta = timedelta(seconds=10)

@@ -1,6 +1,6 @@
 """What every step with a device asks: whether it is still there, and whether there is one too many."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from engine.domain.device import Device, DeviceState
 from engine.domain.ids import DeviceId
@@ -10,7 +10,7 @@ from engine.domain.outcome import Code, problem
 from engine.domain.triggers import Trigger
 from engine.ports.provider import AccessDeniedError, DeviceNotFoundError, OutcomeUnknownError, ProviderRefusal
 from engine.ports.store import Resolution
-from engine.workflow.attempts import failed, resolution
+from engine.workflow.attempts import failed, next_attempt, resolution
 from engine.workflow.doubt import held
 from engine.workflow.step import Advance, Context, Effected, ExamineDevice, Outcome, ReleaseDevice, Remember, Wait
 
@@ -19,7 +19,7 @@ _LOOK_AGAIN_AFTER = timedelta(minutes=1)  # a device that a list misses and a GE
 
 def surplus(context: Context) -> ReleaseDevice | None:
     """Answer the return of a second device of this Machine, if the list shows one that is not on its way back."""
-    if next_look(context) or not context.may_delete:
+    if next_attempt(context) or not context.may_delete:
         return None
     for device in held(context):
         if device.device_id != context.record.device_id and not _leaving(context, device):
@@ -35,12 +35,6 @@ def _leaving(context: Context, device: Device) -> bool:
     return device.state is DeviceState.RELEASING or context.now <= patience
 
 
-def next_look(context: Context) -> datetime | None:
-    """Answer until when nothing is to be asked of the cloud after the last attempt; None when that is over."""
-    retry_at = context.record.retry_at
-    return retry_at if retry_at and retry_at > context.now else None
-
-
 def missing(context: Context) -> ExamineDevice | None:
     """Answer a look at the recorded device when complete lists no longer show it; a list alone proves nothing."""
     record = context.record
@@ -50,7 +44,7 @@ def missing(context: Context) -> ExamineDevice | None:
     if shown is not None and shown.exists:
         return None
     settled = context.now - record.place_since > context.policy.visibility_window
-    return ExamineDevice(device_id=record.device_id) if settled and not next_look(context) else None
+    return ExamineDevice(device_id=record.device_id) if settled and not next_attempt(context) else None
 
 
 def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:

@@ -19,7 +19,7 @@ from engine.domain.states import (
     State,
 )
 from engine.domain.triggers import Trigger
-from engine.domain.wanted import MACHINE_FINALIZER
+from engine.domain.wanted import MACHINE_FINALIZER, RETRY_ANNOTATION
 from engine.ports.cluster import MachinePatch
 from engine.workflow.step import Advance, Context, Decision, Effected, PatchMachine, Step, Wait
 from engine.workflow.steps.forget import Finalize, ForgetNode
@@ -49,7 +49,7 @@ PROGRAM: Final[dict[Place, Step]] = {
 def decide(context: Context) -> Decision:
     """Answer what to do now: obey a deletion, doubt a missing object, else the step of the place."""
     if context.record.finished:
-        return Wait(until=None)
+        return _restored(context) or Wait(until=None)
     before = _deletion(context) or _absence(context) or _unprotected(context)
     return before or PROGRAM[context.record.place].decide(context)
 
@@ -57,6 +57,19 @@ def decide(context: Context) -> Decision:
 def absorb(context: Context, done: Effected) -> Decision:
     """Answer what an effect at the cloud comes to at the place of the machine."""
     return PROGRAM[context.record.place].absorb(context, done)
+
+
+def _restored(context: Context) -> Advance | None:
+    """A watch that lags shows an object for a while after its end; one that stays needs somebody who minds it.
+
+    Nothing is bought for it by itself: who brought it back decides.
+    """
+    if context.back_for < context.policy.object_restored_after:
+        return None
+    text = "the Machine object is there although its life was over and everything had been returned"
+    help_text = f"delete it to have it replaced, or annotate it with {RETRY_ANNOTATION} to have a device ordered"
+    fault = problem(Code.NOT_FOUND, f"{text}; {help_text}")
+    return Advance(trigger=Trigger.OBJECT_RESTORED, note=text, problem=fault)
 
 
 def _deletion(context: Context) -> Advance | None:
@@ -79,7 +92,7 @@ def _absence(context: Context) -> Decision | None:
     """An object that is missing proves little: a cache may lag, a backup may be on its way."""
     if context.machine is not None or context.record.state in {State.DELETING, State.FAILED}:
         return None
-    left = context.policy.object_lost_after - context.absent_for
+    left = context.lost_after - context.absent_for
     if left.total_seconds() > 0:
         return Wait(until=context.now + left)
     held = f"device {context.record.device_id} may still bill" if context.record.device_id else "no device is known"

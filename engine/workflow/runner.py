@@ -1,5 +1,6 @@
 """One run of one machine: claim, load, decide, write the intent, act, write the result, mirror, release."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -9,15 +10,24 @@ from engine.domain.admission import admission, ours
 from engine.domain.ids import MachineUid
 from engine.domain.intents import order_id
 from engine.domain.machine import HistoryEntry, MachineRecord
+from engine.domain.outcome import Code, problem
 from engine.domain.states import State
-from engine.errors import ClusterError, LostClaimError, StoreUnavailableError
+from engine.errors import ClusterError, EngineError, LostClaimError, NewerRecordError, StoreUnavailableError
 from engine.logs import bound, logger
-from engine.ports.cluster import Cluster, ConflictError, ObjectGoneError
+from engine.ports.cluster import (
+    Cluster,
+    ConflictError,
+    EventKind,
+    MachineEvent,
+    ObjectGoneError,
+    ObjectRefusedError,
+)
 from engine.ports.provider import AccessDeniedError
 from engine.ports.store import Claim, Store
+from engine.workflow.attempts import failed
 from engine.workflow.breakers import Breakers
 from engine.workflow.inventory import Inventory
-from engine.workflow.journal import Journal
+from engine.workflow.journal import Journal, entry_of, moved
 from engine.workflow.mirror import Mirror, same
 from engine.workflow.observation import Marks, Observer
 from engine.workflow.policy import Policy
@@ -55,6 +65,7 @@ class Ran(Enum):
     HELD_ELSEWHERE = "held elsewhere"
     STORE_AWAY = "store away"
     CLUSTER_AWAY = "cluster away"
+    PARKED = "parked"
     FAULT = "fault"
 
 
@@ -89,32 +100,33 @@ class Runner:
             except LostClaimError:
                 log.info("claim lost; the work is dropped")
                 return Report(ran=Ran.HELD_ELSEWHERE)
+            except NewerRecordError as newer:
+                self._park(uid, str(newer))
+                return Report(ran=Ran.PARKED)
             except StoreUnavailableError as away:
                 log.warning("the database is away; nothing was done", reason=str(away))
                 return Report(ran=Ran.STORE_AWAY)
             except ClusterError as away:
                 log.warning("the API server is away; nothing was done", reason=str(away))
                 return Report(ran=Ran.CLUSTER_AWAY, due_at=self.clock.now() + _CLUSTER_RETRY)
-            except Exception:  # the one border where a fault of ours is kept to one machine
+            except Exception as fault:  # the one border where a fault of ours is kept to one machine
                 log.exception("a fault of the engine; this machine is looked at again later")
-                return Report(ran=Ran.FAULT, due_at=self.clock.now() + _FAULT_RETRY)
+                self._tell_fault(uid, type(fault).__name__)
+                return Report(ran=Ran.FAULT, due_at=self._put_off(uid))
 
     def _run(self, uid: MachineUid) -> Report:
         record = self.store.get(uid)
         if record is None:
             return self._admit(uid)
         if record.finished:
-            return Report(ran=Ran.NOTHING_TO_DO)
+            return self._readmit(record)
         context = self.observer.observe(record)
         first = decide(context)
         if isinstance(first, Wait) and self._mirrored(record):
             self._expect(context, first)
             if first.until == record.due_at:
                 return Report(ran=Ran.NOTHING_TO_DO, due_at=first.until)
-        claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
-        if claim is None:
-            return Report(ran=Ran.HELD_ELSEWHERE)
-        return self._work(claim, [])
+        return self._begin(uid, [])
 
     def _admit(self, uid: MachineUid) -> Report:
         machine = self.cluster.machine(uid)
@@ -122,10 +134,25 @@ class Runner:
             return Report(ran=Ran.NOTHING_TO_DO)
         record, entry = admission(machine, self.clock.now())
         admitted = self.store.admit(record=record, entry=entry)
+        if admitted:
+            self.marks.set(("admitted", uid))
+        return self._begin(uid, [entry] if admitted else [])
+
+    def _readmit(self, record: MachineRecord) -> Report:
+        """A life that is over goes on when its object is there for good."""
+        decision = decide(self.observer.observe(record))
+        if not isinstance(decision, Advance):
+            return Report(ran=Ran.NOTHING_TO_DO)
+        after = moved(record, decision, self.clock.now())
+        entry = entry_of(record, decision, after)
+        readmitted = self.store.readmit(record=after, entry=entry)
+        return self._begin(record.uid, [entry] if readmitted else [])
+
+    def _begin(self, uid: MachineUid, entries: list[HistoryEntry]) -> Report:
         claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
         if claim is None:
             return Report(ran=Ran.HELD_ELSEWHERE)
-        return self._work(claim, [entry] if admitted else [])
+        return self._work(claim, entries)
 
     def _work(self, claim: Claim, entries: list[HistoryEntry]) -> Report:
         journal = Journal(
@@ -153,7 +180,8 @@ class Runner:
         if record.finished:
             devices = [release.device_id for release in record.releases]
             self.inventory.disown(record.uid, devices)
-            self.marks.forget(("absent", record.uid), *((what, each) for what in _MARKS for each in devices))
+            self.marks.forget(("absent", record.uid), ("admitted", record.uid))
+            self.marks.forget(*((what, each) for what in _MARKS for each in devices))
             self.marks.forget(*(order_id(record.uid, number) for number in range(1, record.orders + 1)))
         journal.finish(due_at)
 
@@ -189,6 +217,8 @@ class Runner:
         self._expect(context, wait)
         try:
             self.mirror.reflect(journal.record)
+        except ObjectRefusedError as refused:
+            log.warning("the status is refused; nobody can read it there", reason=str(refused))
         except ClusterError as refused:
             log.warning("status not written; trying again", reason=str(refused))
             return self.clock.now() + _CLUSTER_RETRY
@@ -212,12 +242,25 @@ class Runner:
             return self.clock.now() + _CONFLICT_RETRY
         except ObjectGoneError:
             return self.clock.now() + _CLUSTER_RETRY
+        except ObjectRefusedError as refused:
+            return self._refused(journal, context, str(refused))
         except ClusterError as refused:
             log.warning("Kubernetes did not take a change; trying again", reason=str(refused))
             return self.clock.now() + _CLUSTER_RETRY
         if not isinstance(effect, PatchMachine):
             journal.advance(effect.then)
         return None
+
+    def _refused(self, journal: Journal, context: Context, why: str) -> datetime | None:
+        """What is wrong with this one object stands in its record, where people look; it is tried ever more slowly."""
+        text = f"Kubernetes refuses a change of Machine {context.record.name}: {why}"
+        fault = problem(Code.INVALID_ARGUMENT, f"{text}; correct the object, or delete it")
+        attempt = failed(context, fault)
+        if isinstance(attempt, Advance):
+            journal.advance(attempt)
+        else:
+            journal.remember(attempt)
+        return self._settle(journal, context, Wait(until=journal.record.retry_at))
 
     def _apply(self, context: Context, effect: PatchMachine | DeleteNode | DropFinalizer) -> None:
         match effect:
@@ -252,6 +295,36 @@ class Runner:
         if isinstance(done.effect, ExamineDevice):
             denied = (_DENIED, done.effect.device_id)
             self.marks.first(denied) if isinstance(done.outcome, AccessDeniedError) else self.marks.forget(denied)
+
+    def _put_off(self, uid: MachineUid) -> datetime:
+        """Answer when to look again. A fault before the claim leaves the machine due, and it would spin."""
+        later = self.clock.now() + _FAULT_RETRY
+        with suppress(EngineError):  # A database that is away, or that is the fault, is met again by the next run.
+            claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
+            if claim:
+                self.store.release(claim=claim, due_at=later)
+        return later
+
+    def _park(self, uid: MachineUid, why: str) -> None:
+        """Told once: the newer program may be away for days."""
+        key = ("parked", uid)
+        if self.marks.known(key) is not None:
+            return
+        self.marks.set(key)
+        log.warning("a machine is parked", reason=why)
+        self._warn(uid, "Parked", why)
+
+    def _tell_fault(self, uid: MachineUid, kind: str) -> None:
+        """The log tells more, and may hold what an Event must not."""
+        text = f"a fault of the engine ({kind}) keeps this Machine; it is tried every minute, and the log says more"
+        self._warn(uid, "EngineFault", text)
+
+    def _warn(self, uid: MachineUid, reason: str, text: str) -> None:
+        machine = self.cluster.machine(uid)
+        if machine is not None:
+            key = f"{uid}/{reason}/{text}"
+            event = MachineEvent(machine=machine, kind=EventKind.WARNING, reason=reason, message=text, key=key)
+            self.cluster.announce(event)
 
     def _note(self, step: Advance) -> None:
         told = log.warning if step.problem else log.info

@@ -40,6 +40,10 @@ class Context:
     """The Machine object; None when the caches do not have it."""
     absent_for: timedelta
     """For how long the object has been missing from synced caches; zero while it is there."""
+    none_shown: bool
+    """Whether the caches show no Machine at all."""
+    back_for: timedelta
+    """For how long the object of a life that is over has been shown; zero while there is none, and before the end."""
     binding: Binding
     snapshot: Snapshot | None
     list_problem: Problem | None
@@ -54,6 +58,8 @@ class Context:
     """Monotonic instants at which this process was first denied a look at a device that it may have lost."""
     shown_before: frozenset[DeviceId]
     """The devices of this machine that the list misses, and that this very account was shown at some time."""
+    admitted_here: bool
+    """Whether this very process began the record, and so knows every purchase; one from a backup may forget some."""
     order_barred: Problem | None
     """Why nothing may be bought for this machine now."""
     may_delete: bool
@@ -90,10 +96,15 @@ class Context:
         own = self.machine.creation_timeout if self.machine else None
         return own or self.policy.creation_timeout
 
+    @property
+    def lost_after(self) -> timedelta:
+        """How long the object must be missing before we believe it."""
+        return self.policy.objects_lost_after if self.none_shown else self.policy.object_lost_after
+
     def is_foreign(self, device_id: DeviceId) -> bool:
         """Whether the last list shows that this device carries the tag of another Machine."""
-        owners = self.snapshot.by_owner.items() if self.snapshot else ()
-        return any(device_id == each.device_id for owner, held in owners if owner != self.record.uid for each in held)
+        owner = self.snapshot.owners.get(device_id) if self.snapshot else None
+        return owner not in {None, self.record.uid}
 
     def listed_since(self, instant: float) -> bool:
         """Whether the last complete list began after this monotonic instant."""

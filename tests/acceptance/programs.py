@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +94,8 @@ class ControllerProcess:
         self.log = folder / f"{name}.log"
         self._name = name
         self.settings: Mapping[str, str] = {"database": self.database, "port": str(self.port), **BRISK, **settings}
+        self.program: Sequence[str | Path] = ("-m", "engine")
+        """What Python is to run: the engine, or a program that runs it otherwise."""
         self._process: Process | None = None
 
     @property
@@ -104,7 +106,7 @@ class ControllerProcess:
     def start(self, *, ready: bool = True) -> "ControllerProcess":
         """It runs, and is ready unless nobody wants to wait for that."""
         os.environ.pop("KUBERNETES_SERVICE_HOST", None)
-        command = [sys.executable, "-m", "engine", "serve", *self.flags]
+        command = [sys.executable, *self.program, "serve", *self.flags]
         self._process = Process(self._name, command, log=self.log)
         if ready:
             self._process.wait_until(lambda: answers_ok(self.port, "/readyz"), seconds_max=START_SECONDS_MAX)
@@ -141,6 +143,10 @@ class ControllerProcess:
     def told(self) -> str:
         """Everything that it logged, in all its lives."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+
+    def answers(self, path: str) -> bool:
+        """Whether a page of its console says that all is well."""
+        return answers_ok(self.port, path)
 
     def fetch(self, path: str) -> tuple[int, str]:
         """Status and text of a page of its console."""

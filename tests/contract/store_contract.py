@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from engine.domain.ids import DeviceId, MachineUid
-from engine.domain.states import ACTIVE_HEALTHY
+from engine.domain.states import ACTIVE_HEALTHY, FAILED_HALT
+from engine.domain.triggers import Trigger
 from engine.errors import LostClaimError
 from engine.ports.store import Claim, Commit, HistoryFilter, Store
 from tests.contract.store_history_contract import HistoryContract
@@ -84,6 +85,47 @@ class MachineContract:
 
         assert store.claim(uid=uid, worker="w", now=START + SPAN, span=SPAN) is None
         assert not store.due(now=START + SPAN, limit=10)
+
+    def test_finished_machine_lives_on(self, store: Store) -> None:
+        """With its next entry it is found, due and claimed again; its history and its intents go on."""
+        uid = finished(store, 1)
+        over = store.get(uid)
+        assert over
+        record = replace(over, place=FAILED_HALT, version=over.version + 1, due_at=START)
+        line = entry(record, trigger=Trigger.OBJECT_RESTORED, source=over.place, note="It is back.")
+
+        assert store.readmit(record=record, entry=line)
+        assert not store.readmit(record=record, entry=line), "safe to repeat"
+
+        assert store.get(uid) == record
+        assert list(store.due(now=START, limit=10)) == [uid]
+        assert store.history(HistoryFilter(uid=uid))[-1] == line
+        assert claimed(store).record == record
+        assert store.prune(before=START + SPAN, limit=10) == 0
+
+    def test_only_the_next_version_of_a_finished_machine_lives_on(self, store: Store) -> None:
+        """One that lives, one that is unknown, and a version out of order are left as they are."""
+        alive, over = admitted(store, 1), store.get(finished(store, 2))
+        assert over
+        records = (replace(alive, version=2), machine(3, version=2), replace(over, place=FAILED_HALT, version=4))
+        for record in records:
+            assert not store.readmit(record=record, entry=entry(record))
+
+        assert (store.get(alive.uid), store.get(over.uid), store.get(MachineUid("uid-3"))) == (alive, over, None)
+        assert len(store.history(HistoryFilter())) == 3
+
+    def test_a_life_that_goes_on_is_not_over_and_has_one_entry_of_its_own(self, store: Store) -> None:
+        """Anything else is a mistake of the caller."""
+        over = store.get(finished(store, 1))
+        assert over
+        later = replace(over, place=FAILED_HALT, version=over.version + 1)
+        for record, line in (
+            (replace(over, version=over.version + 1), entry(replace(over, version=over.version + 1))),
+            (later, entry(over)),
+            (later, entry(later, uid=MachineUid("uid-2"))),
+        ):
+            with pytest.raises(ValueError, match="uid-1"):
+                store.readmit(record=record, entry=line)
 
     def test_due_machines_come_longest_due_first(self, store: Store) -> None:
         """Who was due first is answered first; who is due later, never, or held is not answered."""

@@ -78,15 +78,6 @@ def test_text_that_no_database_takes_is_kept_readable(store: SqlStore) -> None:
     assert store.history(HistoryFilter())[0].note == "a\N{REPLACEMENT CHARACTER}b?c"
 
 
-def test_state_of_a_newer_program_is_named(store: SqlStore) -> None:
-    """A place that this program does not know is an error with the machine and the place, not a crash."""
-    admitted(store)
-    store._gate.write(lambda connection: connection.execute(text("UPDATE machines SET step = 'dance'")))
-
-    with pytest.raises(StoreUnfitError, match="uid-1: this program does not know the place Pending/dance"):
-        store.get(MachineUid("uid-1"))
-
-
 def test_full_disk_is_unavailable_until_there_is_room(small_disk: Path) -> None:
     """On a full disk nothing is written and everything is readable; afterwards the same store works on."""
     opened = open_store(f"sqlite:///{small_disk / 'engine.db'}")

@@ -153,6 +153,16 @@ class StoreComparison(RuleBasedStateMachine):
         index, claim = self._pick(which)
         self._commit(index, moved(claim, DELETED_REST, at=self.now, release=True), "finish")
 
+    @rule(number=NUMBERS, skip=st.sampled_from([1, 1, 2]))
+    def readmit(self, number: int, skip: int) -> None:
+        """The object of a machine is back, whose life may be over."""
+        known = self.model.get(MachineUid(f"uid-{number}"))
+        if known is None:
+            return
+        record = replace(known, place=FAILED_HALT, version=known.version + skip, due_at=self.now)
+        if self._both("readmit", lambda store: store.readmit(record=record, entry=entry(record))):
+            self._achieve("readmit")
+
     @rule(which=st.integers(0), wait=st.sampled_from([None, 0, 5, 100]))
     @precondition(lambda self: self.claims)
     def release(self, which: int, wait: int | None) -> None:
@@ -313,8 +323,8 @@ def snapshot(store: Store, now: datetime) -> dict[str, Any]:
 
 EVERYTHING = {
     "admit", "admit again", "claim", "commit", "commit and release", "write intents", "refuse a known intent",
-    "resolve", "resolve nothing", "finish", "lose the claim", "release", "tick", "reap", "hold", "free", "observe",
-    "sweep", "lead", "resign", "prune", "reopen", "look",
+    "resolve", "resolve nothing", "finish", "readmit", "lose the claim", "release", "tick", "reap", "hold", "free",
+    "observe", "sweep", "lead", "resign", "prune", "reopen", "look",
 }  # fmt: skip
 
 

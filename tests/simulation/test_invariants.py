@@ -112,8 +112,7 @@ def tell_a_secret(world: World, _record: MachineRecord, _store: ModelStore) -> N
     machine = world.cluster.user.machine(NAME)
     assert machine
     event = MachineEvent(machine=machine, kind=EventKind.NORMAL, reason="R", message=f"key {TOKEN}", key="k")
-    world.cluster.announce(event)
-    world.invariants.after_step()
+    world.invariants.before(call("cluster.announce", event))
 
 
 def hold_for_nobody(world: World, record: MachineRecord, store: ModelStore) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import requests
@@ -100,6 +100,7 @@ class Api:
         self._base_url = settings.base_url.rstrip("/")
         self._pace = Pace(clock=clock, settings=settings.pace)
         self._session = _session(token, settings, transport)
+        self._pattern: requests.PreparedRequest | None = None
 
     def call(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
@@ -127,15 +128,12 @@ class Api:
     def _exchange(
         self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None
     ) -> Answer | Silence:
-        with self._session.request(
-            method,
-            self._base_url + path,
-            params=query,
-            data=content,
-            headers={"Content-Type": "application/json"} if content is not None else None,
+        with self._session.send(
+            self._prepared(method, path, query, content),
             timeout=(self._settings.connect_seconds, self._settings.call_seconds),
             allow_redirects=False,
             stream=True,
+            proxies={},
         ) as response:
             body = bytearray()
             for chunk in response.iter_content(CHUNK_BYTES):
@@ -144,6 +142,22 @@ class Api:
                     return Silence(reason=f"the answer is larger than {self._settings.body_bytes_max} bytes", sent=True)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status_code, headers=headers, body=bytes(body))
+
+    def _prepared(
+        self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None
+    ) -> requests.PreparedRequest:
+        """Answer the request. What all have in common is prepared and checked once: that is half the cost of a call."""
+        if self._pattern is None:
+            self._pattern = self._session.prepare_request(requests.Request("GET", self._base_url))
+        prepared = self._pattern.copy()
+        prepared.method = method
+        prepared.url = f"{self._base_url}{path}?{urlencode(query)}" if query else f"{self._base_url}{path}"
+        prepared.body = content
+        if content is not None:
+            prepared.headers["Content-Type"] = "application/json"
+        if method != "GET":
+            prepared.headers["Content-Length"] = str(len(content or b""))
+        return prepared
 
     def _silence(self, error: Exception) -> Silence:
         # The exception's own text is left out: it is long, and nobody promises what is in it.

@@ -68,10 +68,7 @@ def refusal(answer: Answer | Silence, action: Action, *, subject: str, secrets: 
     if isinstance(answer, Silence):
         return _silent(answer, action, f"tried {action.value} {subject} and got no answer: {answer.reason}")
     texts = _texts(answer)
-    said = _quoted(texts, secrets) or _description(answer)
-    request_id = answer.headers.get("x-request-id")
-    which = f"status {answer.status}" + (f", request {request_id[:64]}" if request_id else "")
-    message = f"tried {action.value} {subject} and was told: {said} ({which})"
+    message = f"tried {action.value} {subject} and was told: {_told(answer, texts, secrets)}"
     return _spoken(answer, action, " ".join(texts), message)
 
 
@@ -146,14 +143,24 @@ def _texts(answer: Answer) -> list[str]:
     return [text for text in found if isinstance(text, str) and text][:TEXTS_MAX]
 
 
-def _quoted(texts: Sequence[str], secrets: Sequence[str]) -> str:
-    text = " ".join("; ".join(texts).split())
-    lines = (line.strip() for secret in secrets for line in secret.splitlines())
-    if any(line in text for line in lines if len(line) >= SECRET_LINE_CHARACTERS_MIN):
-        return "something that repeats a secret and is not shown"
-    return text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 1] + "…"
+def _told(answer: Answer, texts: Sequence[str], secrets: Sequence[str]) -> str:
+    """Answer what was said, and how: nothing of it when any part repeats a secret."""
+    text = _plain("; ".join(texts))
+    kind, request_id = (answer.headers.get(name, "") for name in ("content-type", "x-request-id"))
+    if _repeats(f"{text} {kind} {request_id}", secrets):
+        return f"something that repeats a secret and is not shown (status {answer.status})"
+    if len(text) > TEXT_CHARACTERS_MAX:
+        text = text[: TEXT_CHARACTERS_MAX - 1] + "…"
+    said = text or f"nothing in the API's own form ({kind.partition(';')[0][:40] or 'no content type'})"
+    return f"{said} (status {answer.status}" + (f", request {request_id[:64]})" if request_id else ")")
 
 
-def _description(answer: Answer) -> str:
-    kind = answer.headers.get("content-type", "").partition(";")[0][:40]
-    return f"nothing in the API's own form ({kind or 'no content type'})"
+def _repeats(text: str, secrets: Sequence[str]) -> bool:
+    """Whether a line of a secret stands in the text, as it is or as JSON writes it within a string."""
+    lines = [_plain(line) for secret in secrets for line in secret.splitlines()]
+    heard = (text, text.replace("\\", ""))
+    return any(line in each for line in lines if len(line) >= SECRET_LINE_CHARACTERS_MIN for each in heard)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -166,7 +166,7 @@ class EquinixCloud(Cloud):
         subject = f"a {spec.plan} in {spec.metro} for Machine {order.hostname} in project {spec.project_id}"
         answer = self._api.call("POST", self._list_path, body=self._order_body(order))
         if not isinstance(answer, Answer) or not succeeded(answer):
-            secrets = (self._credential.token, order.userdata)
+            secrets = (*self._credential.secrets, order.userdata)
             raise refusal(answer, Action.ORDER, subject=subject, secrets=secrets)
         return _device(answer, Action.ORDER, subject)
 
@@ -192,7 +192,7 @@ class EquinixCloud(Cloud):
         answer = self._api.call("DELETE", _path(device_id))
         if succeeded(answer) or released_before(answer):
             return
-        error = refusal(answer, Action.RELEASE, subject=f"device {device_id}", secrets=(self._credential.token,))
+        error = refusal(answer, Action.RELEASE, subject=f"device {device_id}", secrets=self._credential.secrets)
         if not isinstance(error, DeviceNotFoundError):
             raise error
         if self.device(device_id).state not in {DeviceState.RELEASING, DeviceState.GONE}:
@@ -256,7 +256,7 @@ class EquinixCloud(Cloud):
     ) -> Answer:
         answer: Answer | Silence = self._api.call(method, path, query=query)
         if isinstance(answer, Silence) or not succeeded(answer):
-            raise refusal(answer, action, subject=subject, secrets=(self._credential.token,))
+            raise refusal(answer, action, subject=subject, secrets=self._credential.secrets)
         return answer
 
 

@@ -72,9 +72,15 @@ class MetalSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """The key to the account."""
+    """The key to the account, and what else its Secret holds that must never be repeated."""
 
     token: str = field(repr=False)
+    userdata: str = field(repr=False, default="")
+
+    @property
+    def secrets(self) -> tuple[str, str]:
+        """What no message may repeat."""
+        return (self.token, self.userdata)
 
 
 def read_spec(raw: Mapping[str, Any] | None) -> tuple[MetalSpec | None, list[str]]:
@@ -135,7 +141,8 @@ def read_credential(secret: Mapping[str, bytes]) -> tuple[Credential | None, lis
         )
     elif not _TOKEN.fullmatch(token):
         problems.append(f"the key {key} in the secret holds spaces or signs that no API key has; copy the API key anew")
-    return (None, problems) if problems else (Credential(token=token), [])
+    userdata = secret.get(USERDATA_KEY, b"").decode("utf-8", errors="replace")
+    return (None, problems) if problems else (Credential(token=token, userdata=userdata), [])
 
 
 def read_warnings(raw: Mapping[str, Any]) -> list[str]:

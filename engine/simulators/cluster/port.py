@@ -21,6 +21,7 @@ from engine.domain.wanted import (
 from engine.errors import ClusterError
 from engine.ports.cluster import (
     Cluster,
+    ClusterUnavailableError,
     ConflictError,
     Kind,
     MachineEvent,
@@ -31,6 +32,7 @@ from engine.ports.cluster import (
 )
 from engine.simulators.cluster.shelf import Shelf
 from engine.simulators.cluster.user import ClusterUser
+from engine.simulators.cluster.watch import Watch
 from engine.simulators.seed import Seed
 
 Protected = TypeVar("Protected", ClassObject, SecretObject)
@@ -42,10 +44,14 @@ class SimulatedCluster(Cluster):
     def __init__(self, *, clock: Clock, seed: Seed, namespace: str = "shoot", target: bool = True) -> None:
         self._shelf = Shelf(clock=clock, seed=seed.child("objects"), namespace=namespace)
         self._target = target
-        self._started = False
+        self._started = self._listed = self._away = False
         self.user = ClusterUser(self._shelf, clock)
         self.refusing: ClusterError | None = None
         """Raised by every write in the place of its effect."""
+        self.odd: dict[str, ClusterError] = {}
+        """Raised by every change of the Machine of this name, but for the removal of its finalizer."""
+        self.held_nodes: set[str] = set()
+        """Nodes that somebody else's finalizer holds: their deletion is accepted, and they stay."""
         self.writes: Counter[str] = Counter()
         """Writes that were asked for, by verb."""
         self.blurred: list[tuple[Kind, str]] = []
@@ -54,17 +60,38 @@ class SimulatedCluster(Cluster):
         """Events that were announced, by key."""
 
     @property
+    def watch(self) -> Watch:
+        """The watches, with their switches; `relist` and `away` are here, because they need more than a watch."""
+        return self._shelf.watch
+
+    @property
     def lag(self) -> timedelta:
         """How long the changes of others take to become readable."""
-        return self._shelf.lag
+        return self._shelf.watch.lag
 
     @lag.setter
     def lag(self, span: timedelta) -> None:
-        self._shelf.lag = span
+        self._shelf.watch.lag = span
 
     def deliver(self) -> None:
         """Let the watches show what has been under way long enough."""
-        self._shelf.deliver()
+        self._shelf.watch.deliver()
+
+    def relist(self) -> None:
+        """Have the watches begin anew, with a list of everything."""
+        self._shelf.relist()
+
+    @property
+    def away(self) -> bool:
+        """Whether the API server cannot be reached: nothing is listed, and every write fails."""
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._away = self._shelf.watch.deaf = away
+        if self._started and not away:
+            self._listed = True
+            self._shelf.relist()
 
     @property
     def has_target(self) -> bool:
@@ -75,16 +102,19 @@ class SimulatedCluster(Cluster):
         """List everything anew, and tell the listener of it and of each change that follows."""
         self._shelf.listener = listener
         self._started = True
-        self._shelf.relist()
+        if not self._away:
+            self._listed = True
+            self._shelf.relist()
 
     def stop(self) -> None:
         """Tell nobody anything more."""
-        self._started = False
+        self._started = self._listed = False
         self._shelf.listener = lambda _change: None
+        self._shelf.watch.forget()
 
     def synced(self) -> bool:
         """Answer whether everything was listed."""
-        return self._started
+        return self._listed
 
     @property
     def unreadable(self) -> Sequence[tuple[Kind, str]]:
@@ -97,7 +127,7 @@ class SimulatedCluster(Cluster):
 
     def machine(self, uid: MachineUid) -> MachineObject | None:
         """Answer the Machine with this uid."""
-        return next((each for each in self._shelf.all_shown(MachineObject) if each.uid == uid), None)
+        return self._shelf.shown_by_uid(MachineObject, uid)
 
     def machine_named(self, name: str) -> MachineObject | None:
         """Answer the Machine of this name."""
@@ -149,6 +179,7 @@ class SimulatedCluster(Cluster):
         finalizers = held.finalizers
         if patch.add_finalizer and MACHINE_FINALIZER not in finalizers:
             if finalizers != machine.finalizers:
+                self._shelf.answer(held)
                 raise ConflictError(f"machine {machine.name}: its finalizers changed since it was read")
             if held.deletion_requested_at:
                 raise ObjectRefusedError(f"machine {machine.name}: an object that is deleted takes no new finalizer")
@@ -160,7 +191,7 @@ class SimulatedCluster(Cluster):
             annotations={**held.annotations, **patch.annotations},
             provider_id=held.provider_id if patch.provider_id is None else patch.provider_id,
         )
-        return held if after == held else self._shelf.put(after, own=True)
+        return self._shelf.answer(held) if after == held else self._shelf.put(after, own=True)
 
     def write_status(self, machine: MachineObject, status: MachineStatus) -> MachineObject:
         """Make the status say this; conditions are ours with a target cluster, addresses without."""
@@ -170,7 +201,9 @@ class SimulatedCluster(Cluster):
             status = replace(status, addresses=before.addresses if before else ())
         else:
             status = replace(status, conditions=before.conditions if before else ())
-        return held if status == before else self._shelf.put(replace(held, status=status), own=True)
+        if status == before:
+            return self._shelf.answer(held)
+        return self._shelf.put(replace(held, status=status), own=True)
 
     def drop_finalizer(self, machine: MachineObject) -> None:
         """Take our finalizer off, if the Machine is still as it was read."""
@@ -179,6 +212,7 @@ class SimulatedCluster(Cluster):
         if held is None or held.uid != machine.uid or MACHINE_FINALIZER not in held.finalizers:
             return
         if held.resource_version != machine.resource_version:
+            self._shelf.answer(held)
             raise ConflictError(f"machine {machine.name}: it changed since it was read")
         left = tuple(each for each in held.finalizers if each != MACHINE_FINALIZER)
         self._shelf.settle(replace(held, finalizers=left), own=True)
@@ -197,7 +231,7 @@ class SimulatedCluster(Cluster):
         """Have exactly this Node deleted."""
         self._begin("delete_node")
         held = self._shelf.true(NodeObject, node.name)
-        if held and held.uid == node.uid:
+        if held and held.uid == node.uid and node.name not in self.held_nodes:
             self._shelf.remove(held, own=True)
 
     def announce(self, event: MachineEvent) -> None:
@@ -206,11 +240,15 @@ class SimulatedCluster(Cluster):
 
     def _begin(self, verb: str) -> None:
         self.writes[verb] += 1
+        if self._away:
+            raise ClusterUnavailableError(f"{verb}: the API server cannot be reached")
         if self.refusing:
             raise self.refusing
 
     def _exactly(self, verb: str, machine: MachineObject) -> MachineObject:
         self._begin(verb)
+        if machine.name in self.odd:
+            raise self.odd[machine.name]
         held = self._shelf.true(MachineObject, machine.name)
         if held is None or held.uid != machine.uid:
             raise ObjectGoneError(f"machine {machine.name}: it is gone, or another one has its name")
@@ -223,6 +261,7 @@ class SimulatedCluster(Cluster):
                 raise ObjectGoneError(f"{wanted.name}: it is gone, or another one has its name")
             return
         if protected is (finalizer in held.finalizers):
+            self._shelf.answer(held)
             return
         others: tuple[str, ...] = tuple(each for each in held.finalizers if each != finalizer)
         finalizers = (*others, finalizer) if protected else others

@@ -1,19 +1,16 @@
-"""The objects of one simulated cluster: the truth, and beside it what the watches have delivered so far."""
+"""The objects of one simulated cluster as the API server has them; what a reader sees of them is the watch's."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from engine.clock import Clock
 from engine.domain.wanted import ClassObject, MachineObject, NodeObject, SecretObject
 from engine.ports.cluster import Kind, ObjectChange
+from engine.simulators.cluster.watch import Happened, Thing, Watch
 from engine.simulators.seed import Seed
 
-Thing = MachineObject | ClassObject | SecretObject | NodeObject
 T = TypeVar("T", MachineObject, ClassObject, SecretObject, NodeObject)
-Key = tuple[Kind, str]
 
 _KINDS: dict[type[Thing], Kind] = {
     MachineObject: Kind.MACHINE,
@@ -24,19 +21,15 @@ _KINDS: dict[type[Thing], Kind] = {
 
 
 class Shelf:
-    """Objects by kind and name, with resource versions, finalizers, and a watch that may lag."""
+    """Objects by kind and name, with resource versions and finalizers, and the watch that shows them."""
 
     def __init__(self, *, clock: Clock, seed: Seed, namespace: str) -> None:
         self.namespace = namespace
-        self.lag = timedelta(0)
-        """How long a change takes to become readable; a writer sees its own at once."""
         self.listener: Callable[[ObjectChange], None] = lambda _change: None
+        self.watch = Watch(clock=clock, tell=self._announce)
         self._clock = clock
         self._seed = seed
-        self._truth: dict[Key, Thing] = {}
-        self._shown: dict[Key, Thing] = {}
-        self._ended: set[str] = set()
-        self._under_way: deque[tuple[datetime, Key, Thing | None]] = deque()
+        self._truth: dict[Kind, dict[str, Thing]] = {kind: {} for kind in Kind}
         self._version = 0
 
     def uid(self) -> str:
@@ -50,37 +43,41 @@ class Shelf:
 
     def true(self, kind: type[T], name: str) -> T | None:
         """Answer the object as the API server has it."""
-        return cast("T | None", self._truth.get((_KINDS[kind], name)))
+        return cast("T | None", self._truth[_KINDS[kind]].get(name))
 
     def shown(self, kind: type[T], name: str) -> T | None:
         """Answer the object as the watch has shown it."""
-        return cast("T | None", self._shown.get((_KINDS[kind], name)))
+        return cast("T | None", self.watch.shown(_KINDS[kind]).get(name))
+
+    def shown_by_uid(self, kind: type[T], uid: str) -> T | None:
+        """Answer the object with this uid as the watch has shown it."""
+        return cast("T | None", self.watch.shown_by_uid(_KINDS[kind], uid))
 
     def all_true(self, kind: type[T]) -> list[T]:
         """Answer every object of the kind, as the API server has them."""
-        return [cast("T", each) for (held, _), each in self._truth.items() if held is _KINDS[kind]]
+        return cast("list[T]", list(self._truth[_KINDS[kind]].values()))
 
     def all_shown(self, kind: type[T]) -> list[T]:
         """Answer every object of the kind, as the watch has shown them."""
-        return [cast("T", each) for (held, _), each in self._shown.items() if held is _KINDS[kind]]
+        return cast("list[T]", list(self.watch.shown(_KINDS[kind]).values()))
 
     def put(self, thing: T, *, own: bool = False) -> T:
         """Store the object under a new version; whoever writes as the engine (`own`) can read it at once."""
         kept = cast("T", replace(cast("Any", thing), resource_version=self.version()))
-        key = (_KINDS[type(thing)], thing.name)
-        self._truth[key] = kept
-        # A backup may bring back an object that had ended, with the uid that it had.
-        self._ended.discard(thing.uid)
-        self._tell(key, kept, own=own)
+        self._truth[_KINDS[type(thing)]][thing.name] = kept
+        self._note(kept, kept, own=own)
         return kept
 
     def remove(self, thing: Thing, *, own: bool = False) -> None:
         """Take the object off the shelf."""
-        key = (_KINDS[type(thing)], thing.name)
-        del self._truth[key]
-        self._ended.add(thing.uid)
+        del self._truth[_KINDS[type(thing)]][thing.name]
         self.version()
-        self._tell(key, None, own=own)
+        self._note(thing, None, own=own)
+
+    def answer(self, thing: T) -> T:
+        """Have the writer read this object as it is."""
+        self.watch.answer(_KINDS[type(thing)], thing)
+        return thing
 
     def settle(self, thing: T, *, own: bool = False) -> T | None:
         """Store the object, unless it is being deleted and no finalizer holds it: then it vanishes, and None is it."""
@@ -91,39 +88,13 @@ class Shelf:
         return self.put(thing, own=own)
 
     def relist(self) -> None:
-        """Show everything as it is, as a watch that begins anew does."""
-        self._under_way.clear()
-        self._shown = dict(self._truth)
-        for kind, name in self._truth:
-            self._announce((kind, name), deleted=False)
+        """Have the watch begin anew, with a list of everything."""
+        self.watch.relist(self._truth)
 
-    def deliver(self) -> None:
-        """Show what has been under way long enough."""
-        while self._under_way and self._under_way[0][0] <= self._clock.now():
-            _, key, thing = self._under_way.popleft()
-            self._show(key, thing)
+    def _note(self, thing: Thing, after: Thing | None, *, own: bool) -> None:
+        kind, now = _KINDS[type(thing)], self._clock.now()
+        self.watch.note(Happened(at=now, kind=kind, name=thing.name, uid=thing.uid, thing=after), own=own)
 
-    def _tell(self, key: Key, thing: Thing | None, *, own: bool) -> None:
-        if own or not self.lag:
-            self._show(key, thing)
-        else:
-            self._under_way.append((self._clock.now() + self.lag, key, thing))
-
-    def _show(self, key: Key, thing: Thing | None) -> None:
-        held = self._shown.get(key)
-        if thing is None:
-            # A successor of the same name may have been shown by a relist already.
-            if held is not None and held.uid in self._ended:
-                del self._shown[key]
-                self._announce(key, deleted=True)
-            return
-        outdated = held is not None and int(held.resource_version) >= int(thing.resource_version)
-        if outdated or thing.uid in self._ended:
-            return
-        self._shown[key] = thing
-        self._announce(key, deleted=False)
-
-    def _announce(self, key: Key, *, deleted: bool) -> None:
-        kind, name = key
+    def _announce(self, kind: Kind, name: str, deleted: bool) -> None:  # noqa: FBT001 - told by position, to a callable
         namespace = "" if kind is Kind.NODE else self.namespace
         self.listener(ObjectChange(kind=kind, namespace=namespace, name=name, deleted=deleted))

@@ -93,6 +93,13 @@ class MetalSimulator:
             self._settled()
             return [view(device) for device in self._fleet.everything()]
 
+    def device(self, device_id: str) -> DeviceView | None:
+        """Answer one device, also one that is gone and remembered."""
+        with self._lock:
+            self._settled()
+            found = self._fleet.find(device_id)
+            return view(found) if found else None
+
     def billing(self, at: datetime | None = None) -> list[DeviceView]:
         """Answer the devices that cost money at the instant, now if none is given."""
         instant = at or self._clock.now()

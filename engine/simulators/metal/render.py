@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -390,6 +391,7 @@ def _actions(state: State) -> tuple[str, ...]:
     return ("power_on", "reinstall") if state is State.INACTIVE else ()
 
 
+@lru_cache(maxsize=4096)
 def _ipv4(number: int) -> str:
     return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))
 

@@ -7,7 +7,9 @@ from engine.domain.device import DeviceState
 from engine.domain.machine import Release
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import RETRY_ANNOTATION
-from engine.workflow.presence import missing, next_look, proves_gone, unproven, with_release
+from engine.workflow.attempts import next_attempt
+from engine.workflow.doubt import resolve
+from engine.workflow.presence import missing, proves_gone, unproven, with_release
 from engine.workflow.step import Advance, Context, Decision, Effected, ExamineDevice, Wait
 
 
@@ -17,7 +19,7 @@ class Halt:
     def decide(self, context: Context) -> Decision:
         """Answer a recovery, an obeyed retry, the end of a life without a device, or the wait."""
         if context.machine is None:
-            return _vanished(context) or Wait(until=next_look(context))
+            return _unresolved(context) or _vanished(context) or Wait(until=next_attempt(context))
         return _retried(context) or _recovered(context) or Wait(until=None)
 
     def absorb(self, context: Context, done: Effected) -> Decision:
@@ -31,13 +33,20 @@ class Halt:
         return _ended(f"device {device_id} too", {"releases": with_release(context, gone)})
 
 
+def _unresolved(context: Context) -> Decision | None:
+    """A purchase in doubt does not end with the object: whoever gives up must know what there is to return."""
+    if context.open_order is None or context.absent_for < context.lost_after:
+        return None
+    return resolve(context, context.open_order)
+
+
 def _vanished(context: Context) -> Advance | ExamineDevice | None:
     """Without its object a machine waits for its device to go: by a person, or as an orphan.
 
     Returning it is not this step's to decide; that it is gone, by whomever, must be proven like any return.
     """
     record = context.record
-    if context.absent_for < context.policy.object_lost_after or context.open_order:
+    if context.absent_for < context.lost_after:
         return None
     if any(device.exists for device in context.own_devices):
         return None

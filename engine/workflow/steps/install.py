@@ -6,8 +6,8 @@ from engine.domain.states import Step as StepName
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import MachineObject
 from engine.ports.cluster import MachinePatch
-from engine.workflow.attempts import timed_out
-from engine.workflow.presence import examined, missing, next_look, surplus, surplus_released
+from engine.workflow.attempts import next_attempt, timed_out
+from engine.workflow.presence import examined, missing, surplus, surplus_released
 from engine.workflow.step import (
     Advance,
     Awaited,
@@ -34,7 +34,7 @@ class Install:
             or _device_news(context)
             or missing(context)
             or self._expired(context)
-            or Wait(until=min(context.deadline, next_look(context) or context.deadline), awaited=_awaited(context))
+            or Wait(until=min(context.deadline, next_attempt(context) or context.deadline), awaited=_awaited(context))
         )
 
     def absorb(self, context: Context, done: Effected) -> Decision:

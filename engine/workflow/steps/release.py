@@ -108,6 +108,9 @@ def _unseen(context: Context, targets: list[DeviceId]) -> Decision | None:
 
 
 def _never_bought(context: Context) -> bool:
+    """Whether nothing can have been bought; a database that was restored from a backup has forgotten some purchases."""
+    if not context.admitted_here and context.binding.returning is not None:
+        return False
     named = context.machine.provider_id if context.machine else ""
     return context.record.orders == 0 and not context.record.taken_over and not named
 

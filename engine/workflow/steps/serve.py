@@ -3,7 +3,8 @@
 from engine.domain.machine import NodeCondition
 from engine.domain.states import Step as StepName
 from engine.domain.triggers import Trigger
-from engine.workflow.presence import examined, missing, next_look, surplus, surplus_released
+from engine.workflow.attempts import next_attempt
+from engine.workflow.presence import examined, missing, surplus, surplus_released
 from engine.workflow.step import Advance, Context, Decision, Effected, ReleaseDevice, Wait
 
 
@@ -12,7 +13,7 @@ class Serve:
 
     def decide(self, context: Context) -> Decision:
         """Answer the news, or the wait for it."""
-        return surplus(context) or missing(context) or _node_news(context) or Wait(until=next_look(context))
+        return surplus(context) or missing(context) or _node_news(context) or Wait(until=next_attempt(context))
 
     def absorb(self, context: Context, done: Effected) -> Decision:
         """Answer what a look at the device, or the return of a second one, comes to."""

@@ -1,16 +1,20 @@
 """The checks before the start and for the doctor."""
 
+import itertools
 import json
+import logging
+import threading
 from pathlib import Path
 
 import pytest
 
 from engine.clock import SystemClock
 from engine.cluster.api import ApiServer
-from engine.cluster.checks import check_start, missing_permissions
+from engine.cluster.checks import LOOK_AGAIN_AFTER, await_start, check_start, missing_permissions
 from engine.cluster.connect import ApiServers
 from engine.errors import ClusterError
 from engine.ports.cluster import ClusterUnavailableError
+from engine.simulators.clock import VirtualClock
 from engine.simulators.http import HttpRequest, HttpResponse
 from tests.unit.cluster.stub import answer, refusal, served
 
@@ -62,6 +66,36 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
         pass
     with pytest.raises(ClusterUnavailableError, match="the target cluster"):
         check_start(servers_of(api))
+
+
+def test_a_start_waits_for_a_cluster_that_is_not_fit_yet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An outage, then missing definitions: each is said once and looked at again and again, until all is there."""
+    looks, clock = itertools.count(), VirtualClock()
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        if request.path == "/version":
+            return refusal(503) if next(looks) < 3 else answer({})
+        return refusal(404) if next(looks) < 10 else discovery(*KNOWN)
+
+    with served(handle, tmp_path, clock=clock) as api, caplog.at_level(logging.WARNING):
+        assert await_start(servers_of(api), clock=clock, stopping=threading.Event())
+    said = [record.__dict__["reason"] for record in caplog.records]
+    assert len(said) == 2
+    assert "503" in said[0]
+    assert "apply kubernetes/crds" in said[1]
+    assert clock.monotonic() >= 5 * LOOK_AGAIN_AFTER.total_seconds()
+
+
+def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    """Who is asked to end while it waits for a cluster does not start."""
+    stopping = threading.Event()
+
+    def handle(_request: HttpRequest) -> HttpResponse:
+        stopping.set()
+        return refusal(503)
+
+    with served(handle, tmp_path, clock=VirtualClock()) as api:
+        assert not await_start(servers_of(api), clock=VirtualClock(), stopping=stopping)
 
 
 def test_what_is_not_allowed_is_listed(tmp_path: Path) -> None:

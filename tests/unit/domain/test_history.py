@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.history import fold
-from engine.domain.lifecycle import START, IllegalMoveError, triggers_from
+from engine.domain.lifecycle import START, IllegalMoveError, move, triggers_from
 from engine.domain.machine import HistoryEntry
 from engine.domain.states import ACTIVE_HEALTHY, DELETED_REST, PROVISIONING_ORDER
 from engine.domain.triggers import Trigger
@@ -48,7 +48,7 @@ def test_fold_follows_every_walk_of_the_table(draw: st.DataObject) -> None:
         if not known:
             break
         walk.append(draw.draw(st.sampled_from(known)))
-        place = history(*walk)[-1].target
+        place = move(place, walk[-1])
     entries = history(*walk)
 
     assert fold(entries) == place

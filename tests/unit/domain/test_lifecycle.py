@@ -18,7 +18,7 @@ LEAVING = "Deleting/release Deleting/forget-node Deleting/finalize"
 DRAWN = f"""
 validated           | Pending/validate                                       | Provisioning/order
 device-ordered      | Provisioning/order                                     | Provisioning/install
-order-resolved      | Provisioning/order Deleting/release                    | stays
+order-resolved      | Provisioning/order Failed/halt Deleting/release        | stays
 device-adopted      | {BEFORE_PURCHASE}                                      | Provisioning/install
 capacity-refused    | Provisioning/order                                     | Pending/wait-capacity
 capacity-awaited    | Pending/wait-capacity                                  | Provisioning/order
@@ -41,6 +41,7 @@ duplicate-found     | {BOUGHT} {SERVING}                                     | s
 device-gone         | Deleting/release                                       | Deleting/forget-node
 node-forgotten      | Deleting/forget-node                                   | Deleting/finalize
 finalized           | {LEAVING} {HALTED}                                     | Deleted/rest
+object-restored     | Deleted/rest                                           | Failed/halt
 """
 
 
@@ -88,9 +89,9 @@ def test_every_place_but_the_last_may_be_told_to_delete_or_is_deleting() -> None
         assert deletable != (place.state in {State.DELETING, State.DELETED})
 
 
-def test_finished_life_knows_no_trigger() -> None:
-    """Nothing happens to a machine whose life is over."""
-    assert triggers_from(DELETED_REST) == frozenset()
+def test_finished_life_knows_the_return_of_its_object_only() -> None:
+    """Nothing else happens to a machine whose life is over."""
+    assert triggers_from(DELETED_REST) == {Trigger.OBJECT_RESTORED}
 
 
 @settings(deadline=None, max_examples=100)

@@ -166,6 +166,30 @@ def test_text_that_repeats_a_secret_is_not_shown() -> None:
         assert "not shown" in str(error)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'the body was {"userdata": "#!/bin/sh\\necho \\"hunter2-hunter2\\" | sh"}',
+        'line: echo "hunter2-hunter2"    |   sh',
+        'echo "hunter2-hunter2" | sh',
+    ],
+)
+def test_secret_is_known_in_other_spellings(text: str) -> None:
+    """Blanks that were folded and quotes that JSON escaped hide no line of the user data."""
+    error = refusal(said(422, text), Action.LIST, subject="it", secrets=('#!/bin/sh\necho  "hunter2-hunter2" | sh\n',))
+
+    assert "hunter2" not in str(error)
+    assert "(status 422)" in str(error)
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "content-type"])
+def test_header_that_repeats_a_secret_is_not_shown(name: str) -> None:
+    """Not even its first characters."""
+    answer = Answer(status=500, headers={name: "x" * 60 + "canary-token"})
+
+    assert "xxx" not in str(refusal(answer, Action.LOOK, subject="it", secrets=("canary-token",)))
+
+
 def test_long_text_is_cut() -> None:
     """A message stays short, whatever the API says."""
     assert len(str(refusal(said(422, "x" * 10_000), Action.ORDER, subject="it"))) < 500

@@ -21,8 +21,20 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def pace(clock: VirtualClock) -> Pace:
-    """Ten calls a second, twenty at once."""
-    return Pace(clock=clock, settings=PaceSettings())
+    """Ten calls a second, twenty at once after a silence."""
+    made = Pace(clock=clock, settings=PaceSettings())
+    clock.advance(2 * SECOND)
+    return made
+
+
+def test_beginning_has_no_burst(clock: VirtualClock) -> None:
+    """A process that starts anew and again makes no more calls than one that lives on."""
+    begin = clock.monotonic()
+    for _ in range(5):
+        pace = Pace(clock=clock, settings=PaceSettings())
+        for _ in range(11):
+            pace.take_turn()
+    assert clock.monotonic() - begin == pytest.approx(5)
 
 
 def test_burst_is_free_and_the_rest_is_paced(pace: Pace, clock: VirtualClock) -> None:
@@ -76,7 +88,9 @@ def test_threads_share_the_turns() -> None:
             """Return at once; time stands still, so that only the turns count."""
 
     refused: list[ThrottledError] = []
-    pace = Pace(clock=StillClock(), settings=PaceSettings(calls_per_second=10, burst=20, wait_seconds_max=0.5))
+    clock = StillClock()
+    pace = Pace(clock=clock, settings=PaceSettings(calls_per_second=10, burst=20, wait_seconds_max=0.5))
+    clock.advance(2 * SECOND)
 
     def ask() -> None:
         for _ in range(10):

@@ -1,5 +1,6 @@
 """Which providers there are, and what is measured of them."""
 
+from datetime import timedelta
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -97,6 +98,7 @@ def test_calls_are_counted_with_duration_and_code() -> None:
     cloud = provider.bind(spec=SPEC, secret=SECRET)
 
     assert list(cloud.inventory()) == []
+    clock.advance(timedelta(seconds=1))
     with pytest.raises(DeviceNotFoundError):
         cloud.device(DeviceId("00000000-0000-4000-8000-000000000000"))
     assert provider.hostname_fault("worker-1") is None

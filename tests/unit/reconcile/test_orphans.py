@@ -82,8 +82,9 @@ def test_a_ripe_orphan_is_returned() -> None:
         {"now": NOON - timedelta(seconds=1)},
         {"strays": [replace(STRAY, device=device(state=DeviceState.RELEASING))]},
         {"held_back": "a breaker is open"},
+        {"named": {ONE}},
     ],
-    ids=["after a start", "one list", "young here", "young in the database", "leaving", "held back"],
+    ids=["after a start", "one list", "young here", "young in the database", "leaving", "held back", "named"],
 )
 def test_an_orphan_that_is_not_ripe_is_kept(unripe: dict[str, Any]) -> None:
     """Each condition of the rule alone holds the return back, and only that."""

@@ -94,7 +94,7 @@ def test_what_never_bought_has_nothing_to_return() -> None:
         {"machine": machine(provider_id=f"equinixmetal://da/{ONE}")},
     ):
         assert trigger_of(leave(replace(plain, **different))) is Trigger.ATTEMPT_FAILED
-    waiting = record(DELETING_RELEASE, orders=1, retry_at=NOON + timedelta(hours=1), inputs=NO_ACCOUNT.inputs)
+    waiting = record(DELETING_RELEASE, orders=1, retry_at=NOON + timedelta(minutes=9), inputs=NO_ACCOUNT.inputs)
     assert leave(replace(plain, record=waiting)) == Wait(until=waiting.retry_at)
     unknown = replace(plain, record=record(DELETING_RELEASE, orders=1), binding=Binding(inputs="x"))
     assert trigger_of(leave(unknown)) is Trigger.ATTEMPT_FAILED
@@ -237,10 +237,22 @@ def test_what_is_no_return_is_looked_at_again() -> None:
 
 def test_the_node_goes_after_the_device() -> None:
     """It is deleted when there is one and a target cluster."""
-    of = record(DELETING_FORGET_NODE)
+    of = record(DELETING_FORGET_NODE, device_id=ONE)
     assert isinstance(ForgetNode().decide(context(of, node=node())), DeleteNode)
     assert trigger_of(ForgetNode().decide(context(of))) is Trigger.NODE_FORGOTTEN
     assert trigger_of(ForgetNode().decide(context(of, node=node(), has_target=False))) is Trigger.NODE_FORGOTTEN
+
+
+def test_the_node_of_a_successor_stays() -> None:
+    """A name may be used again: a machine without a device has no Node, and one without its object must find its id."""
+    never = record(DELETING_FORGET_NODE)
+    assert trigger_of(ForgetNode().decide(context(never, node=node()))) is Trigger.NODE_FORGOTTEN
+    of = record(DELETING_FORGET_NODE, releases=(Release(device_id=ONE, accepted_at=NOON),))
+    vanished = context(of, machine=None, node=node())
+    assert trigger_of(ForgetNode().decide(vanished)) is Trigger.NODE_FORGOTTEN
+    for provider_id, own in ((f"equinixmetal://da/{ONE}", True), (f"equinixmetal://da/{TWO}", False)):
+        decision = ForgetNode().decide(replace(vanished, node=node(provider_id=provider_id)))
+        assert isinstance(decision, DeleteNode) == own
 
 
 def test_the_finalizer_goes_last() -> None:
@@ -270,6 +282,17 @@ def test_a_wish_for_deletion_comes_before_any_step() -> None:
     assert decide(context(record(DELETED_REST), machine=doomed)) == Wait(until=None)
 
 
+def test_an_object_that_stays_after_the_end_of_its_life_is_back() -> None:
+    """Not at once, for watches lag; it fails with the reason, and nothing is bought or returned for it."""
+    over, after = record(DELETED_REST), POLICY.object_restored_after
+    assert decide(context(over, back_for=after - timedelta(seconds=1))) == Wait(until=None)
+    decision = decide(context(over, back_for=after))
+    assert trigger_of(decision) is Trigger.OBJECT_RESTORED
+    assert isinstance(decision, Advance)
+    assert decision.problem
+    assert "delete it to have it replaced" in decision.problem.message
+
+
 def test_a_finalizer_that_was_stripped_is_put_back() -> None:
     """Without it the object could go and its device bill on; a deletion and a beginning have their own order."""
     bare = machine(finalizers=())
@@ -285,6 +308,10 @@ def test_a_missing_object_is_doubted_first(of: MachineRecord) -> None:
     waiting = decide(context(of, machine=None, absent_for=timedelta(minutes=1)))
     assert waiting == Wait(until=NOON + timedelta(minutes=1) + POLICY.object_lost_after - timedelta(minutes=1))
     assert trigger_of(decide(context(of, machine=None, absent_for=POLICY.object_lost_after))) is Trigger.OBJECT_LOST
+    longer = context(of, machine=None, none_shown=True, absent_for=POLICY.object_lost_after)
+    assert isinstance(decide(longer), Wait), "an answer without any Machine is doubted for longer"
+    longest = replace(longer, absent_for=POLICY.objects_lost_after)
+    assert trigger_of(decide(longest)) is Trigger.OBJECT_LOST
 
 
 def test_a_failed_or_leaving_machine_needs_no_object() -> None:

@@ -235,7 +235,7 @@ def test_a_purchase_in_doubt_needs_an_account() -> None:
     """Without one it says so, and waits."""
     assert trigger_of(buy(in_doubt(binding=NO_ACCOUNT))) is Trigger.ATTEMPT_FAILED
     assert trigger_of(buy(in_doubt(binding=Binding(inputs="x")))) is Trigger.ATTEMPT_FAILED
-    paused_record = record(retry_at=NOON + timedelta(hours=1), inputs=NO_ACCOUNT.inputs)
+    paused_record = record(retry_at=NOON + timedelta(minutes=9), inputs=NO_ACCOUNT.inputs)
     assert buy(in_doubt(binding=NO_ACCOUNT, record=paused_record)) == Wait(until=paused_record.retry_at)
 
 

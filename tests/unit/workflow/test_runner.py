@@ -10,17 +10,19 @@ import structlog
 from engine.domain.ids import AccountKey, MachineUid
 from engine.domain.intents import IntentResult
 from engine.domain.machine import MachineFilter, MachineRecord
-from engine.domain.states import ACTIVE_HEALTHY, PENDING_WAIT_CAPACITY, PROVISIONING_ORDER, State
+from engine.domain.states import ACTIVE_HEALTHY, FAILED_HALT, PENDING_WAIT_CAPACITY, PROVISIONING_ORDER, State
 from engine.domain.triggers import Trigger
-from engine.domain.wanted import MACHINE_FINALIZER, SecretObject, SecretReference
-from engine.errors import LostClaimError
+from engine.domain.wanted import MACHINE_FINALIZER, MachineObject, SecretObject, SecretReference
+from engine.errors import LostClaimError, NewerRecordError, StoreUnavailableError
 from engine.ports.cluster import (
     ClusterDeniedError,
     ClusterUnavailableError,
     ConflictError,
+    Kind,
     ObjectGoneError,
+    ObjectRefusedError,
 )
-from engine.ports.store import Claim, Commit
+from engine.ports.store import Claim, Commit, HistoryFilter
 from engine.simulators.cluster import SimulatedCluster
 from engine.simulators.metal import FaultKind, FaultRule, Operation
 from engine.simulators.ports import Moment
@@ -189,8 +191,103 @@ def test_a_fault_of_ours_is_kept_to_one_machine(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(subject, "decide", broken)
     report = run(made)
     assert report.ran is Ran.FAULT
-    assert report.due_at == made.clock.now() + timedelta(minutes=1)
+    assert report.due_at == now_of(made).due_at == made.clock.now() + timedelta(minutes=1)
     assert any("fault of the engine" in line["event"] for line in silent)
+    assert ["KeyError" in event.message for event in made.cluster.events.values() if event.reason == "EngineFault"] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize("worse", ["held", "away"])
+def test_a_fault_is_survived_whatever_else_is_wrong(worse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody holds the machine, or the database is away, or the object is gone: the run ends all the same."""
+    made = serving()
+    monkeypatch.setattr(subject, "decide", lambda _context: called(KeyError("a bug")))
+    uid = uid_of(made)
+    if worse == "held":
+        made.store.claim(uid=uid, worker="other", now=made.clock.now(), span=timedelta(hours=1))
+    else:
+        monkeypatch.setattr(made.store, "claim", lambda **_named: called(StoreUnavailableError("away")))
+    made.cluster.user.strike_out(MachineObject, NAME)
+    before = len(made.cluster.events)
+    assert Runner.run(replaced(made), uid).ran is Ran.FAULT
+    assert len(made.cluster.events) == before
+
+
+def called(error: Exception) -> None:
+    """Raise it."""
+    raise error
+
+
+def replaced(made: World) -> Runner:
+    """The runner, on the store as it is and not as it was wrapped."""
+    return replace(runner_of(made.engine), store=made.store)
+
+
+def test_a_record_of_a_newer_program_is_told_once_and_left_alone(silent: list[Any]) -> None:
+    """By an Event and in the log; with no object there is nobody to tell it to."""
+
+    class Newer(ModelStore):
+        """A store whose records nobody here understands."""
+
+        def get(self, uid: MachineUid) -> MachineRecord | None:
+            """Refuse."""
+            raise NewerRecordError(f"machine {uid}: only a newer program knows")
+
+    made = serving()
+    newer = replace(runner_of(made.engine), store=Newer())
+    for _ in range(2):
+        assert Runner.run(newer, uid_of(made)).ran is Ran.PARKED
+    assert Runner.run(newer, MachineUid("nobody")).ran is Ran.PARKED
+    assert [event.reason for event in made.cluster.events.values()].count("Parked") == 1
+    assert len([line for line in silent if "parked" in line["event"]]) == 2
+
+
+def test_an_object_that_is_back_goes_on_under_one_controller_only() -> None:
+    """Of two that see it one writes the next line of its history; who comes second works on it, or leaves it."""
+    made = serving()
+    backup = made.cluster.user.machine(NAME)
+    made.delete(NAME)
+    made.settle()
+    assert backup
+    made.cluster.user._shelf.put(backup)
+    over, runner = now_of(made), runner_of(made.engine)
+    made.run_for(made.settings.policy.object_restored_after - timedelta(seconds=30))
+    made.clock.advance(timedelta(seconds=60))
+    assert Runner.run(runner, over.uid).ran is Ran.DONE
+    assert now_of(made).place == FAILED_HALT
+    assert runner._readmit(over).ran is Ran.DONE, "the same decision again adds nothing"
+    assert now_of(made).version == over.version + 1
+
+
+@pytest.mark.parametrize("status_too", [False, True])
+def test_a_change_that_is_refused_stands_in_the_record(*, status_too: bool) -> None:
+    """With the reason, once in the history, and is tried ever more slowly; the status says so if it can be written."""
+    made = world()
+    refusal = ObjectRefusedError("the request is too large")
+    made.cluster.odd = {NAME: refusal}
+    made.run_for(timedelta(minutes=2))
+    known = now_of(made)
+    assert known.problem
+    assert "too large" in known.problem.message
+    assert 2 <= known.attempts <= 12
+    assert [e.trigger for e in made.store.history(HistoryFilter(uid=known.uid))] == ["admitted", "attempt-failed"]
+    if status_too:
+        made.cluster.odd.clear()
+    made.run_for(timedelta(minutes=2))
+    assert (now_of(made).place == ACTIVE_HEALTHY) is status_too
+
+
+def test_an_object_that_cannot_be_read_is_not_missing() -> None:
+    """Neither one of this name, nor one that hides its name; another one's trouble is none of this machine's."""
+    made = serving()
+    made.cluster.user.strike_out(MachineObject, NAME)
+    observer = runner_of(made.engine).observer
+    for odd, absent in (((Kind.MACHINE, NAME), False), ((Kind.MACHINE, ""), False), ((Kind.CLASS, NAME), True)):
+        made.cluster.blurred = [odd]
+        observer.observe(now_of(made))
+        made.clock.advance(timedelta(seconds=1))
+        assert bool(observer.observe(now_of(made)).absent_for) is absent
 
 
 def test_a_machine_that_moves_in_circles_is_stopped(monkeypatch: pytest.MonkeyPatch, silent: list[Any]) -> None:

@@ -293,6 +293,23 @@ def test_a_failed_machine_without_object_and_device_ends() -> None:
         {"absent_for": timedelta(0)},
         {"record": FAILED},
         {"record": replace(nothing, provider_id=PROVIDER_ID)},
-        {"open_order": order()},
     ):
         assert halt(replace(ended, **different)) == Wait(until=None)
+
+
+def test_a_failed_machine_without_object_looks_for_what_it_ordered() -> None:
+    """A purchase in doubt is resolved before a life ends: lists over the whole window, or the device by its tag."""
+    doubtful = context(
+        replace(FAILED, device_id=None, provider_id=""),
+        machine=None,
+        absent_for=POLICY.object_lost_after,
+        open_order=order(),
+        doubt_since=MONOTONIC,
+    )
+    assert isinstance(halt(doubtful), Wait)
+    assert halt(replace(doubtful, absent_for=timedelta(0))) == Wait(until=None)
+    over = snapshot(started=MONOTONIC + POLICY.visibility_window.total_seconds() + 1)
+    assert trigger_of(halt(replace(doubtful, snapshot=over))) is Trigger.ORDER_RESOLVED
+    bought = halt(replace(doubtful, snapshot=snapshot(device(ONE))))
+    assert isinstance(bought, Advance)
+    assert (bought.trigger, bought.device_id) == (Trigger.ORDER_RESOLVED, ONE)

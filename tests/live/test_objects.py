@@ -1,0 +1,174 @@
+"""Objects that people spoil, strip, force away or make anew, beside objects that are well."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engine.simulators.metal.settings import PLANS
+from tests.acceptance.programs import ControllerProcess, eventually
+from tests.acceptance.stage import Json
+from tests.live.stage import SOAK, SWEEPING, LiveStage
+
+pytestmark = [pytest.mark.controlplane, pytest.mark.live, pytest.mark.timeout(600)]
+
+HEAVY_BYTES = 250_000  # The API server takes 256 KiB of annotations in all.
+PRICE = next(plan.price_hour for plan in PLANS if plan.slug == "c3.small.x86")
+LOST_SECONDS_MAX = 420.0  # An object must be missing for five minutes before that is believed.
+PLAIN = {"kind": "MachineClass", "name": "plain"}
+
+
+def machine(name: str, *, spec: Json | None = None, annotations: dict[str, str] | None = None) -> Json:
+    """A Machine as somebody writes it."""
+    return {
+        "apiVersion": "machine.sapcloud.io/v1alpha1",
+        "kind": "Machine",
+        "metadata": {"name": name, "annotations": annotations or {}},
+        "spec": {"class": PLAIN} if spec is None else spec,
+    }
+
+
+ODD = [
+    machine("heavy", annotations={"example.com/heavy": "x" * HEAVY_BYTES}),
+    machine("in-other-letters", annotations={"example.com/text": "Grüße, 世界 \u202e\t🚀"}),
+    machine("n" * 63),
+    machine("0-1"),
+    machine("odd-timeout", spec={"class": PLAIN, "creationTimeout": "soon"}),
+]
+WRONG = [
+    (machine("without-class", spec={}), "spec.class.name is empty"),
+    (machine("odd-kind", spec={"class": {"kind": "MachineSet", "name": "plain"}}), "write MachineClass"),
+    (machine("bad-class", spec={"class": {"kind": "MachineClass", "name": "bad"}}), "metro is missing"),
+    (machine("odd-provider", spec={"class": PLAIN, "providerID": "aws:///a/i-1"}), "'aws:///a/i-1' names no device"),
+    (machine("with.dots"), "only a-z, 0-9 and inner dashes are allowed"),
+    (machine("l" * 64), "at most 63"),
+]
+
+
+def plain_class(stage: LiveStage, name: str, **different: Any) -> Json:
+    """The sample class under another name and with another spec."""
+    (found,) = [each for each in stage.sample("machine-class.yaml") if each["metadata"]["name"] == "plain"]
+    found["metadata"]["name"] = name
+    return found | different
+
+
+def name_of(each: Json) -> str:
+    """The name in a manifest."""
+    return str(each["metadata"]["name"])
+
+
+def force_away(stage: LiveStage, name: str) -> None:
+    """Somebody strips the Machine of its finalizers and has it deleted by force."""
+    stage.note_unwanted(name)
+    stage.kubectl("patch", "machine", name, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+    stage.kubectl("delete", "machine", name, "--force", "--grace-period=0", "--wait=false", "--ignore-not-found")
+    eventually(lambda: name not in stage.machines())
+
+
+def forget_everything(controller: ControllerProcess) -> None:
+    """The database of a controller that does not run is gone."""
+    path = Path(controller.database.removeprefix("sqlite:///"))
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+def test_f21_spoilt_objects_disturb_nobody_and_say_what_is_wrong(stage: LiveStage) -> None:
+    """Odd Machines run like others, wrong ones say in kubectl what to mend, and all can be deleted."""
+    controller = stage.controller().start()
+    stage.apply(plain_class(stage, "bad", providerSpec={"nonsense": [1, None, {"x": "y"}]}))
+    stage.make_machines("well-1", "well-2")
+    for each in (*(wrong for wrong, _ in WRONG), *ODD):
+        stage.user.request("POST", stage.user.path("machines"), each)
+    stage.make_machines("well-3")
+
+    stage.await_phase("Running", "well-1", "well-2", "well-3", *map(name_of, ODD))
+
+    for wrong, words in WRONG:
+        stage.await_message(name_of(wrong), words)
+        shown = stage.kubectl("get", "machine", name_of(wrong), "--output=yaml")
+        assert words in " ".join(yaml.safe_load(shown)["status"]["lastOperation"]["description"].split())
+    assert len(stage.metal.history()) == 3 + len(ODD)
+    assert "Traceback" not in controller.told()
+    stage.balance(controller)
+
+
+def test_f21_class_that_is_spoilt_later_holds_no_deletion_back(stage: LiveStage) -> None:
+    """A class that became nonsense while its Machines run lets them run, and lets them go."""
+    controller = stage.controller().start()
+    stage.apply(plain_class(stage, "spoilt"))
+    stage.make_machines("runs-1", "runs-2", class_name="spoilt")
+    stage.await_phase("Running", "runs-1", "runs-2")
+
+    stage.user.patch(
+        "machineclasses", "spoilt", {"providerSpec": {"metro": None, "tags": ["nobody"], "machineType": 7}}
+    )
+
+    stage.see_lists(3)
+    assert set(stage.phases().values()) == {"Running"}
+    stage.delete_machines("runs-1")
+    stage.await_gone("runs-1")
+    stage.balance(controller)
+
+
+def test_f17_finalizer_that_is_stripped_by_hand_is_put_back(stage: LiveStage) -> None:
+    """A Machine whose finalizers somebody takes off has ours again before it can be deleted past its server."""
+    controller = stage.controller().start()
+    stage.make_machines("stripped-1")
+    stage.await_phase("Running", "stripped-1")
+    finalizers = stage.machines()["stripped-1"]["metadata"]["finalizers"]
+    assert finalizers
+
+    stage.kubectl("patch", "machine", "stripped-1", "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+
+    eventually(lambda: stage.machines()["stripped-1"]["metadata"].get("finalizers") == finalizers)
+    stage.balance(controller)
+
+
+@pytest.mark.parametrize(
+    "remembered", [False, pytest.param(True, marks=pytest.mark.skipif(not SOAK, reason="minutes"))]
+)
+def test_f17_server_of_an_object_that_was_forced_away_is_told_and_returned(
+    stage: LiveStage, *, remembered: bool
+) -> None:
+    """A server whose Machine was forced away is listed with its price and the reason, and goes back by rule.
+
+    Whether or not the database still knows the Machine; if it does, its object must be missing for five minutes first.
+    """
+    controller = stage.controller(**SWEEPING).start()
+    stage.make_machines("forced-1", "stays-1")
+    stage.await_phase("Running", "forced-1", "stays-1")
+    controller.kill()
+    force_away(stage, "forced-1")
+    if not remembered:
+        forget_everything(controller)
+
+    controller.start()
+
+    (orphan,) = eventually(lambda: controller.ask_json("orphans", "--all"), seconds_max=LOST_SECONDS_MAX)
+    assert (orphan["hostname"], orphan["pricePerHour"]) == ("forced-1", PRICE)
+    assert ("vanished" if remembered else "neither Kubernetes nor the database knows Machine") in orphan["reason"]
+    eventually(lambda: [each.hostname for each in stage.metal.billing()] == ["stays-1"])
+    eventually(lambda: [each["state"] for each in controller.ask_json("orphans", "--all")] == ["gone"])
+    assert stage.phases() == {"stays-1": "Running"}
+    stage.balance(controller)
+
+
+def test_f17_machine_that_is_made_anew_under_its_name_has_a_server_of_its_own(stage: LiveStage) -> None:
+    """`kubectl replace --force` gives back the server of the old Machine and buys one for the new."""
+    controller = stage.controller().start()
+    stage.make_machines("again-1", "stays-1")
+    stage.await_phase("Running", "again-1", "stays-1")
+    old = stage.machines()["again-1"]
+    stage.note_unwanted("again-1")
+
+    stage.kubectl("replace", "--force", "--filename=-", input=yaml.safe_dump(machine("again-1")))
+
+    stage.await_phase("Running", "again-1", "stays-1")
+    new = stage.machines()["again-1"]
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert new["spec"]["providerID"] != old["spec"]["providerID"]
+    assert len(stage.devices_of("again-1")) == 2
+    assert stage.device_of("again-1").id in new["spec"]["providerID"]
+    assert [each["state"] for each in controller.ask_json("machines", "--all")].count("Deleted") == 1
+    stage.balance(controller)
