@@ -255,14 +255,10 @@ def simulate_world(
     *,
     seed: Annotated[str, typer.Option(help="Where its chance comes from; the same seed gives the same world.")] = "1",
     steps: Annotated[int, typer.Option(min=1, help="How many steps everything suffers before peace comes.")] = 150,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="Only this fault, beside the wishes; may be repeated.")
-    ] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this fault beside the wishes; may be repeated.")] = None,
     plan: Annotated[Path | None, typer.Option(help="Play a plan that was kept, instead of drawing one.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Print each call that the engine made.")] = False,
-    keep: Annotated[Path, typer.Option(help="Where a plan that broke a promise is kept, shrunk.")] = Path(
-        "failing-plans"
-    ),
+    keep: KeepOption = _KEEP_DEFAULT,
 ) -> None:
     """Play a whole world from one seed, with every promise checked after each step; 1 is answered when one broke."""
     from engine.simulators import soak, telling, trial
@@ -281,13 +277,10 @@ def simulate_world(
 @simulate.command("soak")
 def simulate_soak(
     span: Annotated[str, typer.Option("--for", help="How long, such as 10m or 1h.")] = "10m",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that play worlds at the same time.")] = os.cpu_count()
-    or 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes play worlds at once.")] = os.cpu_count() or 1,
     first_seed: Annotated[int, typer.Option(help="The seed of the first world; the others follow.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="How many steps each world suffers before peace comes.")] = 150,
-    keep: Annotated[Path, typer.Option(help="Where plans that broke a promise are kept, shrunk.")] = Path(
-        "failing-plans"
-    ),
+    keep: KeepOption = _KEEP_DEFAULT,
 ) -> None:
     """Play world after world; 1 is answered when a promise broke, or a fault never met a place where it could."""
     from engine.durations import parse_duration

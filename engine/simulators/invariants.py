@@ -68,7 +68,7 @@ class Invariants:
         self.strangers: set[str] = set()
         """Devices in our project that are none of our business, and must never be touched."""
         self.unknown: set[str] = set()
-        """Machines that went while nobody could see it: their devices are found by the next sweep, and not before."""
+        """Machines that the database has forgotten: if they go meanwhile, a sweep finds their devices, and not before."""
         self._truth = truth
         self._began = truth.now()
         self._alive: dict[str, datetime] = {}
@@ -82,8 +82,7 @@ class Invariants:
         heir = Invariants(truth)
         heir.foreign, heir.strangers = self.foreign, self.strangers
         heir._owners, heir._doomed = self._owners, self._doomed
-        living = {each.uid for each in truth.cluster.user.machines()}
-        heir.unknown = self.unknown | {uid for uid in self._billing() if uid not in living}
+        heir.unknown = self.unknown | set(self._billing())
         return heir
 
     def owners(self) -> list[str]:

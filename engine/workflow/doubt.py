@@ -47,6 +47,14 @@ def listed_after(context: Context, instant: float) -> Wait:
     return Wait(until=context.now + timedelta(seconds=left, milliseconds=1), awaited=Awaited.CHANGE)
 
 
+def never_bought(context: Context) -> bool:
+    """Whether nothing can have been bought; a database that was restored from a backup has forgotten some purchases."""
+    if not context.admitted_here and context.binding.returning is not None:
+        return False
+    named = context.machine.provider_id if context.machine else ""
+    return context.record.orders == 0 and not context.record.taken_over and not named
+
+
 def held(context: Context) -> Sequence[Device]:
     """Answer the devices of this Machine that the last list shows, the recorded one first, then the oldest first."""
     kept = context.record.device_id

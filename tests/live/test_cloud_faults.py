@@ -17,7 +17,7 @@ from tests.live.stage import NEXT_TOKEN, SOAK, TOKEN, LiveStage, stories_of
 pytestmark = [pytest.mark.controlplane, pytest.mark.live, pytest.mark.timeout(180)]
 
 OUTAGE_SECONDS = 4.0  # longer than the visibility window of three seconds and several polls
-DROP_BYTES = 1 if SOAK else 64  # A list of a few kilobytes takes seconds, and in the soak longer than anybody waits.
+DROPS = 10_000 if SOAK else 50  # for one answer: in the soak it takes longer than anybody waits
 HIDDEN_SECONDS = 2.0  # A new device is missing in lists for so long.
 NUMBERS = itertools.count(1)
 
@@ -284,8 +284,9 @@ def dripping(scene: LiveStage, request: HttpRequest) -> HttpResponse | None:
 
 def drops(body: bytes) -> Iterator[bytes]:
     """The bytes, a few at a time and slowly."""
-    for start in range(0, len(body), DROP_BYTES):
-        yield body[start : start + DROP_BYTES]
+    size = 1 + len(body) // DROPS
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
         time.sleep(0.05)  # Not a wait for a fact: the slowness is the point.
 
 

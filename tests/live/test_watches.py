@@ -196,7 +196,7 @@ def test_f10_start_with_an_empty_list_gives_nothing_back(stage: LiveStage, relay
 
     eventually(lambda: {each["hostname"] for each in controller.ask_json("orphans")} == {"kept-1", "kept-2"})
     eventually(lambda: "shows no Machine at all" in controller.told())
-    stage.see_lists(12)
+    stage.see_lists(6)
     assert stage.metal.journal.calls[Operation.DELETE] == 0
     assert len(stage.metal.billing()) == 2
     relay.expire(machines)

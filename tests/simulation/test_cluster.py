@@ -20,6 +20,7 @@ from engine.ports.cluster import (
     ClusterUnavailableError,
     ConflictError,
     EventKind,
+    Kind,
     MachineEvent,
     MachinePatch,
     ObjectChange,
@@ -219,3 +220,81 @@ def test_every_write_can_be_refused() -> None:
     stage.cluster.announce(event)
     stage.cluster.announce(replace(event, message="two"))
     assert [each.message for each in stage.cluster.events.values()] == ["one"]
+
+
+def test_a_watch_that_goes_back_shows_the_old_state_and_then_what_happened_since() -> None:
+    """What ended meanwhile is there again, what came meanwhile is not, and our own next write is read at once."""
+    stage = Stage()
+    stage.user.make_machine("old", class_name="small")
+    stage.clock.advance(timedelta(seconds=60))
+    stage.user.delete(MachineObject, "old")
+    machine = stage.machine()
+    stage.cluster.watch.rewind(timedelta(seconds=30))
+    assert [each.name for each in stage.cluster.machines()] == ["old"]
+    after = stage.cluster.patch_machine(machine, MachinePatch(labels={"by": "us"}))
+    stage.clock.advance(timedelta(seconds=30))
+    stage.cluster.deliver()
+    assert list(stage.cluster.machines()) == [after]
+    assert (stage.heard[-1].name, stage.heard[-1].deleted) == ("old", True)
+
+
+def test_a_watch_goes_back_no_further_than_it_remembers() -> None:
+    """What is older is kept as its result."""
+    stage = Stage()
+    stage.user.make_machine("old", class_name="small")
+    stage.user.make_machine("older", class_name="small")
+    stage.user.delete(MachineObject, "older")
+    stage.clock.advance(timedelta(hours=1))
+    stage.machine()
+    stage.cluster.watch.rewind(timedelta(hours=3))
+    assert [each.name for each in stage.cluster.machines()] == ["old"]
+
+
+def test_a_watch_can_be_deaf_mute_or_blind_until_a_list() -> None:
+    """Lost events show nothing, untold ones are readable all the same, and hidden objects are in no list."""
+    stage = Stage()
+    stage.cluster.watch.deaf = True
+    stage.user.make_machine("lost", class_name="small")
+    assert list(stage.cluster.machines()) == []
+    stage.cluster.watch.deaf, stage.cluster.watch.mute = False, True
+    stage.user.make_machine("untold", class_name="small")
+    assert [each.name for each in stage.cluster.machines()] == ["untold"]
+    assert not stage.heard
+    stage.cluster.watch.mute, stage.cluster.watch.hidden = False, [(Kind.MACHINE, "untold"), Kind.NODE]
+    stage.user.make_node("hidden")
+    stage.cluster.relist()
+    assert [each.name for each in stage.cluster.machines()] == ["lost"]
+    assert {(each.name, each.deleted) for each in stage.heard} == {("lost", False), ("untold", True)}
+
+
+def test_an_api_server_that_is_away_lists_nothing_and_takes_nothing() -> None:
+    """One that was listed before stays as it was read; back again, everything is told."""
+    stage = Stage()
+    machine = stage.machine()
+    stage.cluster.away = True
+    stage.user.make_machine("new", class_name="small")
+    with pytest.raises(ClusterUnavailableError):
+        stage.cluster.patch_machine(machine, MachinePatch(labels={"a": "b"}))
+    assert (stage.cluster.synced(), len(stage.cluster.machines())) == (True, 1)
+    stage.cluster.stop()
+    stage.cluster.start(stage.heard.append)
+    assert (stage.cluster.synced(), len(stage.cluster.machines())) == (False, 0)
+    stage.cluster.away = False
+    assert (stage.cluster.synced(), len(stage.cluster.machines())) == (True, 2)
+
+
+def test_an_odd_machine_and_a_held_node_stay_as_they_are() -> None:
+    """The one refuses every change but the end of its finalizer, the other accepts its deletion and stays."""
+    stage = Stage()
+    machine = stage.machine(finalizers=(MACHINE_FINALIZER,))
+    stage.cluster.odd["m"] = ObjectRefusedError("too large")
+    with pytest.raises(ObjectRefusedError):
+        stage.cluster.write_status(machine, STATUS)
+    stage.cluster.drop_finalizer(machine)
+    left = stage.user.machine("m")
+    assert left
+    assert left.finalizers == ()
+    node = stage.user.make_node("n")
+    stage.cluster.held_nodes.add("n")
+    stage.cluster.delete_node(node)
+    assert stage.user.node("n") == node

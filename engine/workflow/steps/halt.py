@@ -8,9 +8,9 @@ from engine.domain.machine import Release
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import RETRY_ANNOTATION
 from engine.workflow.attempts import next_attempt
-from engine.workflow.doubt import resolve
+from engine.workflow.doubt import never_bought, resolve
 from engine.workflow.presence import missing, proves_gone, unproven, with_release
-from engine.workflow.step import Advance, Context, Decision, Effected, ExamineDevice, Wait
+from engine.workflow.step import Advance, Awaited, Context, Decision, Effected, ExamineDevice, Wait
 
 
 class Halt:
@@ -40,7 +40,7 @@ def _unresolved(context: Context) -> Decision | None:
     return resolve(context, context.open_order)
 
 
-def _vanished(context: Context) -> Advance | ExamineDevice | None:
+def _vanished(context: Context) -> Advance | ExamineDevice | Wait | None:
     """Without its object a machine waits for its device to go: by a person, or as an orphan.
 
     Returning it is not this step's to decide; that it is gone, by whomever, must be proven like any return.
@@ -51,10 +51,17 @@ def _vanished(context: Context) -> Advance | ExamineDevice | None:
     if any(device.exists for device in context.own_devices):
         return None
     if record.device_id is None:
-        return None if record.provider_id else _ended("nothing was bought for it")
+        return None if record.provider_id else _without_device(context)
     if record.proven_gone(record.device_id):
         return _ended(f"device {record.device_id} too")
     return missing(context)
+
+
+def _without_device(context: Context) -> Advance | Wait:
+    """A record that this process did not begin may have forgotten a device: only a list can tell."""
+    if never_bought(context) or context.listed_since(context.started):
+        return _ended("nothing was bought for it")
+    return Wait(until=None, awaited=Awaited.NEXT_LIST)
 
 
 def _ended(what: str, changes: Mapping[str, Any] | None = None) -> Advance:

@@ -13,7 +13,7 @@ from engine.domain.outcome import Code, problem
 from engine.domain.triggers import Trigger
 from engine.ports.provider import DeviceNotFoundError, ProviderRefusal
 from engine.workflow.attempts import failed, paused, refused
-from engine.workflow.doubt import listed_after, resolve
+from engine.workflow.doubt import listed_after, never_bought, resolve
 from engine.workflow.presence import proves_gone, release_resolution, with_release
 from engine.workflow.step import (
     Advance,
@@ -38,7 +38,7 @@ class ReleaseDevices:
         if context.open_order:
             return resolve(context, context.open_order)
         targets = _targets(context)
-        if not targets and _never_bought(context):
+        if not targets and never_bought(context):
             return Advance(trigger=Trigger.DEVICE_GONE, note="nothing was bought for this machine")
         if context.binding.returning is None:
             return paused(context) or _no_account(context)
@@ -105,14 +105,6 @@ def _unseen(context: Context, targets: list[DeviceId]) -> Decision | None:
     if context.list_problem:
         return failed(context, context.list_problem)
     return Wait(until=None, awaited=Awaited.NEXT_LIST)
-
-
-def _never_bought(context: Context) -> bool:
-    """Whether nothing can have been bought; a database that was restored from a backup has forgotten some purchases."""
-    if not context.admitted_here and context.binding.returning is not None:
-        return False
-    named = context.machine.provider_id if context.machine else ""
-    return context.record.orders == 0 and not context.record.taken_over and not named
 
 
 def _no_account(context: Context) -> Decision:

@@ -321,8 +321,9 @@ def _any_node(patch: Patch) -> None:
 
 @wrong("a database from a backup is believed about what was never bought")
 def _backup_believed(patch: Patch) -> None:
-    never = release._never_bought
-    patch.setattr(release, "_never_bought", lambda context: never(replace(context, admitted_here=True)))
+    never = doubt.never_bought
+    for module in (release, halt):
+        patch.setattr(module, "never_bought", lambda context: never(replace(context, admitted_here=True)))
 
 
 @wrong("an order in doubt is forgotten with its object")
