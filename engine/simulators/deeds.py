@@ -156,24 +156,22 @@ def _restore(world: World) -> None:
 
 
 def _strip_finalizer(world: World, number: int) -> None:
-    if machine := _machine(world, number):
+    if machine := _traceable(world, number):
         world.cluster.user.change_machine(machine.name, finalizers=())
 
 
 def _strike_out(world: World, number: int) -> None:
-    """Somebody strips the finalizer and deletes the object before it can be put back.
-
-    Not when its device has lost its tags as well: nothing says then that it is ours, and only a human can help.
-    """
-    machine = _machine(world, number)
-    tagged = {owner_of(each) for each in world.cloud.billing()}
-    if machine and (machine.uid in tagged or not machine.provider_id):
+    """Somebody strips the finalizer and deletes the object before it can be put back."""
+    if machine := _traceable(world, number):
         world.cluster.user.strike_out(MachineObject, machine.name)
 
 
-def _machine(world: World, number: int) -> MachineObject | None:
+def _traceable(world: World, number: int) -> MachineObject | None:
+    """Some Machine, unless its device has lost its tags: nothing says then whose it is, and only a human can help."""
     machines = world.cluster.user.machines()
-    return machines[number % len(machines)] if machines else None
+    machine = machines[number % len(machines)] if machines else None
+    tagged = {owner_of(each) for each in world.cloud.billing()}
+    return machine if machine and (machine.uid in tagged or not machine.provider_id) else None
 
 
 def _owned(world: World, number: int) -> DeviceView | None:

@@ -68,7 +68,7 @@ class Invariants:
         self.strangers: set[str] = set()
         """Devices in our project that are none of our business, and must never be touched."""
         self.unknown: set[str] = set()
-        """Machines that the database has forgotten: if they go meanwhile, a sweep finds their devices, and not before."""
+        """Machines that the database forgot: if they go meanwhile, a sweep finds their devices, and not before."""
         self._truth = truth
         self._began = truth.now()
         self._alive: dict[str, datetime] = {}
