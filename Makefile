@@ -17,6 +17,8 @@ SERVE := serve $(if $(TARGET_KUBECONFIG),--target-kubeconfig "$(TARGET_KUBECONFI
 	--namespace "$(CONTROL_NAMESPACE)" --database "$(DATABASE)"
 N ?= 1000
 KILLS ?= 200
+FOR ?= 1h
+SEED ?= 0
 
 .PHONY: help
 help: ## Show this list.
@@ -73,6 +75,10 @@ controlplane: $(STAMP) ## Build the real control plane that tests use; needs Go,
 .PHONY: bench
 bench: $(STAMP) ## Measure a wave of N=1000 machines.
 	@$(BIN)/python tests/benchmarks/wave.py --machines $(N)
+
+.PHONY: soak
+soak: $(STAMP) ## Play simulated worlds FOR=1h, from SEED=0 on; fails when a promise broke or a fault met too few places.
+	@$(BIN)/machine-engine simulate soak --for $(FOR) --first-seed $(SEED)
 
 .PHONY: soak-live
 soak-live: $(STAMP) ## Every live fault at full length, with KILLS=200 kills while machines come and go.

@@ -97,9 +97,9 @@ def test_a_broken_promise_is_told_with_what_replays_it(tmp_path: Path) -> None:
 
 def test_the_verb_shows_a_world() -> None:
     """The seed, the deeds, what lived, how fast it was, and that every promise was kept."""
-    shown = CliRunner().invoke(app, ["simulate", "world", "--seed", "3", "--steps", "30", "--trace"])
+    shown = CliRunner().invoke(app, ["simulate", "world", "--seed", "7", "--steps", "150", "--trace"])
     assert shown.exit_code == 0, shown.output
-    for words in ("seed 3: 30 steps", "step ", "machines lived", "times as fast", "every promise was kept", "store."):
+    for words in ("seed 7: 150 steps", "step ", "machines lived", "times as fast", "every promise was kept", "store."):
         assert words in shown.output
 
 
