@@ -1,6 +1,5 @@
 """Hand machines to workers: those that are woken at once, those that are due every turn."""
 
-import heapq
 import threading
 from datetime import datetime, timedelta
 
@@ -27,9 +26,8 @@ class Dispatch:
         self._cluster = cluster
         self._runner = runner
         self._queue = queue
-        self._soon: list[tuple[datetime, MachineUid]] = []
         self._retry_at: dict[MachineUid, datetime] = {}
-        """The one retry that counts of each machine: each run puts its own in the place of the one before."""
+        """One retry of each machine, that of its last run: however often it is woken, it is tried no more often."""
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._beats: dict[str, float] = {}
@@ -97,22 +95,18 @@ class Dispatch:
     def _retry(self, uid: MachineUid, report: Report) -> None:
         later = {Ran.HELD_ELSEWHERE: _ELSEWHERE_RETRY, Ran.STORE_AWAY: _AWAY_RETRY}.get(report.ran)
         due_at = self._clock.now() + later if later else report.due_at
-        soon = due_at is not None and (later is not None or due_at <= self._clock.now() + _AWAY_RETRY)
         with self._lock:
             self._retry_at.pop(uid, None)
-            if due_at is not None and soon:
+            if due_at is not None and (later is not None or due_at <= self._clock.now() + _AWAY_RETRY):
                 self._retry_at[uid] = due_at
-                heapq.heappush(self._soon, (due_at, uid))
 
     def _retries(self) -> list[MachineUid]:
-        now, due = self._clock.now(), []
+        now = self._clock.now()
         with self._lock:
-            while self._soon and self._soon[0][0] <= now:
-                due_at, uid = heapq.heappop(self._soon)
-                if self._retry_at.get(uid) == due_at:
-                    del self._retry_at[uid]
-                    due.append(uid)
-        return due
+            due = sorted((due_at, uid) for uid, due_at in self._retry_at.items() if due_at <= now)
+            for _, uid in due:
+                del self._retry_at[uid]
+        return [uid for _, uid in due]
 
     def _lane(self, uid: MachineUid) -> str:
         """A wave of new Machines must not keep those waiting that are nearly done, nor those that leave."""

@@ -1,6 +1,6 @@
 """What every step with a device asks: whether it is still there, and whether there is one too many."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from engine.domain.device import Device, DeviceState
 from engine.domain.ids import DeviceId
@@ -37,14 +37,18 @@ def _leaving(context: Context, device: Device) -> bool:
 
 def missing(context: Context) -> ExamineDevice | None:
     """Answer a look at the recorded device when complete lists no longer show it; a list alone proves nothing."""
-    record = context.record
-    if context.snapshot is None or record.device_id is None:
+    device_id, due = context.record.device_id, look_due(context)
+    return ExamineDevice(device_id=device_id) if device_id and due and due <= context.now else None
+
+
+def look_due(context: Context) -> datetime | None:
+    """Answer from when on a recorded device that complete lists do not show may be looked at; None if they show it."""
+    record, shown = context.record, context.device
+    if context.snapshot is None or record.device_id is None or (shown is not None and shown.exists):
         return None
-    shown = context.device
-    if shown is not None and shown.exists:
-        return None
-    settled = context.now - record.place_since > context.policy.visibility_window
-    return ExamineDevice(device_id=record.device_id) if settled and not next_attempt(context) else None
+    # At the very end of the window a list may still be right to miss it, hence the millisecond.
+    settled = record.place_since + context.policy.visibility_window + timedelta(milliseconds=1)
+    return max(settled, next_attempt(context) or settled)
 
 
 def examined(context: Context, outcome: Outcome) -> Advance | Remember | Wait:

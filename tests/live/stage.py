@@ -42,8 +42,9 @@ WORLD = MetalSettings(
 )
 SETTINGS = {
     "log_level": "DEBUG",
+    "poll_fastest": "200ms",
     "poll_expecting": "1s",
-    "poll_quiet": "500ms",
+    "poll_quiet": "300ms",
     "retry_longest": "2s",
     "sync_period": "20s",
 }
@@ -153,7 +154,7 @@ class LiveStage(Stage):
         return device
 
     def see_lists(self, count: int) -> None:
-        """The controller was shown so many lists from now on; a quiet one asks twice a second."""
+        """The controller was shown so many lists from now on; a quiet one asks thrice a second."""
         before = self.metal.journal.calls[Operation.LIST]
         eventually(lambda: self.metal.journal.calls[Operation.LIST] >= before + count)
 

@@ -1,5 +1,7 @@
 """Provisioning/install and /join: the device is bought; watch it come up and its Node join."""
 
+from datetime import datetime
+
 from engine.domain.device import DeviceState
 from engine.domain.outcome import Code, problem
 from engine.domain.states import Step as StepName
@@ -7,7 +9,7 @@ from engine.domain.triggers import Trigger
 from engine.domain.wanted import MachineObject
 from engine.ports.cluster import MachinePatch
 from engine.workflow.attempts import next_attempt, timed_out
-from engine.workflow.presence import examined, missing, surplus, surplus_released
+from engine.workflow.presence import examined, look_due, missing, surplus, surplus_released
 from engine.workflow.step import (
     Advance,
     Awaited,
@@ -34,7 +36,7 @@ class Install:
             or _device_news(context)
             or missing(context)
             or self._expired(context)
-            or Wait(until=min(context.deadline, next_attempt(context) or context.deadline), awaited=_awaited(context))
+            or Wait(until=_until(context), awaited=_awaited(context))
         )
 
     def absorb(self, context: Context, done: Effected) -> Decision:
@@ -83,6 +85,10 @@ def _device_news(context: Context) -> Advance | None:
         note = f"device {device.device_id} is up; its node is awaited"
         return Advance(trigger=Trigger.DEVICE_ACTIVATED, note=note, changes=changes)
     return None
+
+
+def _until(context: Context) -> datetime:
+    return min(context.deadline, look_due(context) or next_attempt(context) or context.deadline)
 
 
 def _awaited(context: Context) -> Awaited:

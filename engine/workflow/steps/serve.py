@@ -4,7 +4,7 @@ from engine.domain.machine import NodeCondition
 from engine.domain.states import Step as StepName
 from engine.domain.triggers import Trigger
 from engine.workflow.attempts import next_attempt
-from engine.workflow.presence import examined, missing, surplus, surplus_released
+from engine.workflow.presence import examined, look_due, missing, surplus, surplus_released
 from engine.workflow.step import Advance, Context, Decision, Effected, ReleaseDevice, Wait
 
 
@@ -13,7 +13,8 @@ class Serve:
 
     def decide(self, context: Context) -> Decision:
         """Answer the news, or the wait for it."""
-        return surplus(context) or missing(context) or _node_news(context) or Wait(until=next_attempt(context))
+        news = surplus(context) or missing(context) or _node_news(context)
+        return news or Wait(until=look_due(context) or next_attempt(context))
 
     def absorb(self, context: Context, done: Effected) -> Decision:
         """Answer what a look at the device, or the return of a second one, comes to."""

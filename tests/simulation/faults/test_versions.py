@@ -23,7 +23,7 @@ from engine.store.sql import SqlStore
 from tests.simulation.faults.stage import MINUTE, PLACES, SLOW, releases
 from tests.simulation.lives import NAME
 
-AGE = 2 * MINUTE
+AGE = MINUTE
 SETTINGS = replace(SLOW, orphans=OrphanPolicy(age=AGE), tick_max=timedelta(seconds=8))
 FOREIGN = {
     "state": {"state": "Draining", "step": "evict"},

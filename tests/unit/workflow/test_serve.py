@@ -241,6 +241,20 @@ def test_the_next_look_is_not_forgotten() -> None:
     assert serve(later(context(fresh, node=node()), SETTLED)) == Wait(until=fresh.retry_at)
 
 
+@pytest.mark.parametrize("step", [Install(), Serve()])
+def test_a_device_that_is_missing_early_is_looked_at_as_soon_as_it_must_have_shown(step: Install | Serve) -> None:
+    """Nobody has to wake the machine at the end of the visibility window; then the device is examined."""
+    awaited = isinstance(step, Install)
+    missed = context(JOINING if awaited else SERVING, machine=NAMED, node=None if awaited else node())
+
+    wait = step.decide(missed)
+
+    assert isinstance(wait, Wait)
+    assert wait.until
+    assert timedelta(0) < wait.until - NOON - POLICY.visibility_window < timedelta(seconds=1)
+    assert isinstance(step.decide(replace(missed, now=wait.until)), ExamineDevice)
+
+
 def test_a_failed_machine_waits() -> None:
     """It never buys, and does nothing by itself."""
     assert halt(context(FAILED)) == Wait(until=None)
