@@ -142,11 +142,7 @@ class _Tapped:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._inside, name)
-        if name in self._numbered:
-            member = partial(self._tap.call, f"{self._port}.{name}", member)
-        if callable(member):
-            self.__dict__[name] = member  # A method stays what it is; the value of a property does not.
-        return member
+        return partial(self._tap.call, f"{self._port}.{name}", member) if name in self._numbered else member
 
 
 class _TappedProvider(_Tapped):

@@ -8,6 +8,7 @@ import pytest
 
 from engine.ports.store import HistoryFilter, Store
 from engine.simulators.chaos import Chaos
+from engine.simulators.deeds import TEMPERS
 from engine.simulators.plan import draw_plan, read_plan
 from engine.simulators.seed import Seed
 from engine.simulators.store import ModelStore
@@ -22,8 +23,8 @@ KEPT = sorted((Path(__file__).parent / "plans").glob("*.json"))
 
 
 def suffered(seed: str, store: Store, *, steps: int = STEPS) -> World:
-    """A world after its plan, the peace, and the deletion of everything."""
-    plan = draw_plan(seed, steps=steps)
+    """A world after its plan, the peace, and the deletion of everything; the store stays the one that it is."""
+    plan = draw_plan(seed, steps=steps, faults=TEMPERS["everyday"] - {"store_lost"})
     world = World(Seed(seed), store, plan.settings)
     Chaos(world, plan).run()
     return world
