@@ -58,9 +58,10 @@ def picture(
 ) -> RenderableType:
     """Answer everything at this moment, no higher than the terminal; machines that do not fit are counted."""
     everything = commands(world.folder)
-    for tried, news in ((everything, lately), (everything, ()), (everything[:1], ())):
+    levels = ((everything, lately, records), (everything, (), records), (everything[:1], (), records))
+    for tried, news, troubled in (*levels, (everything[:1], (), ())):
         above = _above(world, tried)
-        below = [*_reasons(records), *_news(news), Text(), Text(HINT, style="dim")]
+        below = [*_reasons(troubled), *_news(news), Text(), Text(HINT, style="dim")]
         rows = console.size.height - _height(console, Group(*above, *below)) - 2  # the table's header, and the count
         if rows >= _ROWS_MIN:
             break  # else the terminal is too low for all of this
