@@ -123,7 +123,7 @@ class PollInventory:
         INVENTORY_DEVICES.labels(account=snapshot.account).set(len(snapshot.devices))
         self._schedule(snapshot.account, beat, news=bool(changed or vanished))
         self._keep(snapshot, changed, [*vanished, *forgotten])
-        for uid in wake:
+        for uid in sorted(wake):
             self.wake(uid)
 
     def _doubted(self, beat: _Beat, disbelief: Disbelief) -> None:
@@ -131,7 +131,7 @@ class PollInventory:
         wake, changed = self.inventory.amend(disbelief.told, disbelief.problem)
         self._schedule(disbelief.told.account, beat, news=bool(changed))
         self._keep(disbelief.told, changed, ())
-        for uid in wake:
+        for uid in sorted(wake):
             self.wake(uid)
 
     def _failed(self, cloud: Cloud, beat: _Beat, refusal: ProviderRefusal) -> None:
@@ -142,7 +142,7 @@ class PollInventory:
         beat.due = beat.last + beat.interval
         if isinstance(refusal, ThrottledError) and refusal.retry_at:
             beat.due = max(beat.due, beat.last + (refusal.retry_at - self.clock.now()).total_seconds())
-        for uid in self.inventory.fail(cloud.account, refusal.problem):
+        for uid in sorted(self.inventory.fail(cloud.account, refusal.problem)):
             self.wake(uid)
 
     def _schedule(self, account: AccountKey, beat: _Beat, *, news: bool) -> None:

@@ -10,7 +10,6 @@ from typing import Final
 
 from engine.domain.wanted import ClassObject, MachineObject, SecretObject
 from engine.ports.cluster import ClusterDeniedError, ClusterUnavailableError
-from engine.simulators.invariants import owner_of
 from engine.simulators.metal import DeviceView, FaultKind, FaultRule, Operation
 from engine.simulators.ports import Moment
 from engine.simulators.seed import Seed
@@ -138,7 +137,8 @@ def _jump_back(world: World, *_: Arg) -> None:
 
 
 def _lose_store(world: World) -> None:
-    if isinstance(world.store, ModelStore):
+    """Not while a device has lost its tag: the database was then the last that knew whose it is."""
+    if isinstance(world.store, ModelStore) and not world.invariants.untraceable():
         world.lose_store(ModelStore())
 
 
@@ -149,7 +149,7 @@ def _back_up(world: World) -> None:
 
 def _restore(world: World) -> None:
     """Nobody restores a database faster than a new device shows up in a list, which is what adopting it rests on."""
-    if world.backup is not None:
+    if world.backup is not None and not world.invariants.untraceable():
         world.clock.advance(world.settings.policy.visibility_window)
         world.lose_store(world.backup)
         world.backup = None
@@ -170,8 +170,7 @@ def _traceable(world: World, number: int) -> MachineObject | None:
     """Some Machine, unless its device has lost its tags: nothing says then whose it is, and only a human can help."""
     machines = world.cluster.user.machines()
     machine = machines[number % len(machines)] if machines else None
-    tagged = {owner_of(each) for each in world.cloud.billing()}
-    return machine if machine and (machine.uid in tagged or not machine.provider_id) else None
+    return machine if machine and machine.uid not in world.invariants.untraceable() else None
 
 
 def _owned(world: World, number: int) -> DeviceView | None:

@@ -90,6 +90,10 @@ class Invariants:
         shown = [each for each in self._truth.cloud.devices() if each.id not in self.strangers]
         return sorted(self._owner(each) if each.ended_at is None else "" for each in shown)
 
+    def untraceable(self) -> set[str]:
+        """Answer the Machines of which a device has lost its tag: nothing at the cloud says any more whose it is."""
+        return {self._owner(each) for each in self._truth.cloud.billing() if not owner_of(each)}
+
     def process_began(self) -> None:
         """Take note of a new life of the process: what it has not watched itself, it may not return as an orphan."""
         self._began = self._truth.now()
