@@ -174,8 +174,9 @@ def _traceable(world: World, number: int) -> MachineObject | None:
 
 
 def _owned(world: World, number: int) -> DeviceView | None:
-    """Some device that a record names; one whose order is in doubt cannot be lost to a human as well."""
-    named = {each.provider_id.rsplit("/", 1)[-1] for each in world.cluster.user.machines() if each.provider_id}
+    """Some device of a Machine that names it and is held; one in doubt cannot be lost to a human as well."""
+    held = [each for each in world.cluster.user.machines() if each.provider_id and each.finalizers]
+    named = {each.provider_id.rsplit("/", 1)[-1] for each in held}
     owned: Sequence[DeviceView] = [each for each in world.cloud.billing() if each.id in named]
     return owned[number % len(owned)] if owned else None
 
