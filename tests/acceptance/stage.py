@@ -105,7 +105,12 @@ class Stage:
 
     def await_phase(self, phase: str, *names: str, seconds_max: float = 45.0) -> None:
         """All these Machines reached the phase."""
-        self._await(lambda: all(self.phases().get(name) == phase for name in names), seconds_max, f"{names} {phase}")
+
+        def reached() -> bool:
+            phases = self.phases()
+            return all(phases.get(name) == phase for name in names)
+
+        self._await(reached, seconds_max, f"{names} {phase}")
 
     def await_gone(self, *names: str, seconds_max: float = 45.0) -> None:
         """None of these Machines is left; without names, none at all."""

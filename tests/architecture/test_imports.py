@@ -21,6 +21,12 @@ layers = ["errors", "domain"]
 """
 
 
+@pytest.fixture(autouse=True)
+def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """import-linter sets up logging for a whole process, and would silence every logger that is there already."""
+    monkeypatch.setattr("logging.config.dictConfig", lambda _settings: None)
+
+
 @pytest.mark.parametrize("contract", [contract["id"] for contract in CONTRACTS])
 def test_contract_holds(contract: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """No module imports what its layer, or the owner of a library, does not allow."""

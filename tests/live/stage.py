@@ -10,6 +10,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ import yaml
 from engine.clock import SystemClock
 from engine.domain.history import fold
 from engine.domain.machine import MachineFilter
+from engine.domain.orphans import Orphan
 from engine.ports.store import HistoryFilter
 from engine.simulators.http import HttpRequest, HttpResponse
 from engine.simulators.metal import DeviceView, KeySettings, MetalSettings, Operation
@@ -36,7 +38,7 @@ OPERATOR_TOKEN = "operator-token"
 USERDATA_SECRET = "canary-userdata-93e2f0"
 CANARIES = (TOKEN, NEXT_TOKEN, USERDATA_SECRET)
 WORLD = MetalSettings(
-    time_scale=2 * TIME_SCALE,
+    time_scale=4 * TIME_SCALE,  # A boot takes half a second.
     reservations=SAMPLE_RESERVATIONS,
     keys=tuple(KeySettings(token=each) for each in (TOKEN, NEXT_TOKEN, OPERATOR_TOKEN)),
 )
@@ -234,11 +236,22 @@ def thaw(controller: ControllerProcess) -> None:
     controller.signal(signal.SIGCONT)
 
 
+def states_of(database: str) -> dict[str, str]:
+    """Where each Machine stands whose life is not over, as `machine-engine machines` says, but sooner."""
+    with closing(open_store(database, readonly=True)) as store:
+        return {each.name: each.state.value for each in store.find(MachineFilter(unfinished_only=True))}
+
+
+def orphans_of(database: str) -> list[Orphan]:
+    """Every orphan that was ever found, as `machine-engine orphans --all` says."""
+    with closing(open_store(database, readonly=True)) as store:
+        return list(store.orphans())
+
+
 def stories_of(database: str) -> Counter[str]:
     """Every history is without a gap and explains its record; answers how often each trigger came."""
-    store = open_store(database, readonly=True)
     triggers: Counter[str] = Counter()
-    try:
+    with closing(open_store(database, readonly=True)) as store:
         for record in store.find(MachineFilter()):
             entries = store.history(HistoryFilter(uid=record.uid))
             assert [each.version for each in entries] == list(range(1, record.version + 1)), record.name
@@ -246,8 +259,6 @@ def stories_of(database: str) -> Counter[str]:
             doubts = [each for each in store.intents(record.uid) if each.unresolved]
             assert not (record.finished and doubts), record.name
             triggers.update(each.trigger for each in entries)
-    finally:
-        store.close()
     return triggers
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.simulators.metal import Operation
 from tests.acceptance.programs import ControllerProcess, eventually
-from tests.live.stage import LiveStage
+from tests.live.stage import LiveStage, states_of
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -54,7 +54,7 @@ def test_f16_lost_database_is_rebuilt_from_the_world(stage: LiveStage) -> None:
     controller.start()
 
     stage.await_gone("lost-4")
-    eventually(lambda: [row["state"] for row in controller.ask_json("machines")] == ["Active"] * 3)
+    eventually(lambda: _active(controller) == {"lost-1", "lost-2", "lost-3"})
     assert set(stage.phases().values()) == {"Running"}
     assert stage.metal.journal.calls[Operation.CREATE] == orders
     assert {each.hostname for each in stage.metal.billing()} == {"lost-1", "lost-2", "lost-3"}
@@ -164,4 +164,4 @@ def _writes(sink: FileIO, piece: bytes) -> bool:
 
 
 def _active(controller: ControllerProcess) -> set[str]:
-    return {row["name"] for row in controller.ask_json("machines") if row["state"] == "Active"}
+    return {name for name, state in states_of(controller.database).items() if state == "Active"}
