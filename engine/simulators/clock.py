@@ -17,21 +17,22 @@ class VirtualClock:
     def __init__(self, start: datetime = EPOCH) -> None:
         self._start = start
         self._now = start
+        self._elapsed = 0.0
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
         """Answer the simulated wall-clock time, aware and in UTC."""
-        with self._lock:
-            return self._now
+        return self._now
 
     def monotonic(self) -> float:
         """Answer the simulated seconds since the start of the clock."""
-        return (self.now() - self._start).total_seconds()
+        return self._elapsed
 
     def advance(self, span: timedelta) -> datetime:
         """Let the span pass and answer the new time; a negative span lets nothing pass."""
         with self._lock:
             self._now += max(span, timedelta(0))
+            self._elapsed = (self._now - self._start).total_seconds()
             return self._now
 
     def wait(self, event: threading.Event, span: timedelta) -> bool:

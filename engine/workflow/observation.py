@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from engine.clock import Clock
 from engine.domain.admission import ours
-from engine.domain.ids import AccountKey, DeviceId
+from engine.domain.ids import DeviceId
 from engine.domain.intents import Intent, IntentKind
 from engine.domain.machine import MachineRecord
 from engine.domain.wanted import MachineObject
@@ -15,7 +15,7 @@ from engine.ports.cluster import Cluster, Kind
 from engine.ports.store import Store
 from engine.workflow.binding import Binding, Bindings
 from engine.workflow.breakers import Breakers
-from engine.workflow.inventory import Inventory
+from engine.workflow.inventory import Inventory, Snapshot
 from engine.workflow.policy import Policy
 from engine.workflow.step import Context
 
@@ -71,6 +71,8 @@ class Observer:
         machine = self.cluster.machine(record.uid)
         binding = self._binding(record, machine)
         account = binding.returning.account if binding.returning else None
+        snapshot = self.inventory.snapshot(account) if account else None
+        devices = _devices(record)
         open_order = self._open_order(record)
         return Context(
             record=record,
@@ -79,15 +81,15 @@ class Observer:
             none_shown=machine is None and not self.cluster.machines(),
             back_for=self._return(record, machine),
             binding=binding,
-            snapshot=self.inventory.snapshot(account) if account else None,
+            snapshot=snapshot,
             list_problem=self.inventory.problem(account) if account else None,
             node=self.cluster.node(name=record.node_name or record.name, device_suffix=record.device_id or ""),
             has_target=self.cluster.has_target,
             open_order=open_order,
             doubt_since=self.marks.first(open_order.intent_id) if open_order else 0.0,
-            released_since=self._marked("released", record),
-            denied_since=self._marked("denied", record),
-            shown_before=self._shown_before(record, account),
+            released_since=self._marked("released", devices),
+            denied_since=self._marked("denied", devices),
+            shown_before=self._shown_before(devices, snapshot),
             admitted_here=self.marks.known(("admitted", record.uid)) is not None,
             order_barred=self.breakers.order_barred(record),
             may_delete=self.breakers.may_delete(),
@@ -135,22 +137,24 @@ class Observer:
         intents = self.store.intents(record.uid)
         return next((each for each in intents if each.kind is IntentKind.ORDER and each.unresolved), None)
 
-    def _marked(self, what: str, record: MachineRecord) -> dict[DeviceId, float]:
-        marked = {each: self.marks.known((what, each)) for each in _devices(record)}
+    def _marked(self, what: str, devices: list[DeviceId]) -> dict[DeviceId, float]:
+        marked = {each: self.marks.known((what, each)) for each in devices}
         return {device_id: instant for device_id, instant in marked.items() if instant is not None}
 
-    def _shown_before(self, record: MachineRecord, account: AccountKey | None) -> frozenset[DeviceId]:
+    def _shown_before(self, devices: list[DeviceId], snapshot: Snapshot | None) -> frozenset[DeviceId]:
         """Only for devices that the list misses; what earlier processes were shown is asked for once."""
-        snapshot = self.inventory.snapshot(account) if account else None
-        if account is None or snapshot is None:
+        missed = [each for each in devices if each not in snapshot.devices] if snapshot else []
+        if snapshot is None or not missed:
             return frozenset()
-        missed = [each for each in _devices(record) if each not in snapshot.devices]
-        if missed and not self.inventory.recalls(account):
+        account = snapshot.account
+        if not self.inventory.recalls(account):
             known = self.store.devices(account=account)
             self.inventory.recall(account, [each.device.device_id for each in known])
         return frozenset(each for each in missed if self.inventory.was_shown(account, each))
 
 
 def _devices(record: MachineRecord) -> list[DeviceId]:
+    if not record.releases:
+        return [record.device_id] if record.device_id else []
     returned = [each.device_id for each in record.releases]
     return list(dict.fromkeys([record.device_id, *returned] if record.device_id else returned))

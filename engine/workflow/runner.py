@@ -126,7 +126,7 @@ class Runner:
             self._expect(context, first)
             if first.until == record.due_at:
                 return Report(ran=Ran.NOTHING_TO_DO, due_at=first.until)
-        return self._begin(uid, [])
+        return self._begin(uid, [], context)
 
     def _admit(self, uid: MachineUid) -> Report:
         machine = self.cluster.machine(uid)
@@ -148,13 +148,13 @@ class Runner:
         readmitted = self.store.readmit(record=after, entry=entry)
         return self._begin(record.uid, [entry] if readmitted else [])
 
-    def _begin(self, uid: MachineUid, entries: list[HistoryEntry]) -> Report:
+    def _begin(self, uid: MachineUid, entries: list[HistoryEntry], seen: Context | None = None) -> Report:
         claim = self.store.claim(uid=uid, worker=self.worker, now=self.clock.now(), span=self.policy.claim_span)
         if claim is None:
             return Report(ran=Ran.HELD_ELSEWHERE)
-        return self._work(claim, entries)
+        return self._work(claim, entries, seen if seen and seen.record == claim.record else None)
 
-    def _work(self, claim: Claim, entries: list[HistoryEntry]) -> Report:
+    def _work(self, claim: Claim, entries: list[HistoryEntry], seen: Context | None) -> Report:
         journal = Journal(
             store=self.store,
             clock=self.clock,
@@ -166,7 +166,7 @@ class Runner:
         due_at: datetime | None = self.clock.now() + _FAULT_RETRY
         machine = self.cluster.machine(claim.record.uid)
         try:
-            due_at = self._move(journal)
+            due_at = self._move(journal, seen)
         finally:
             self.mirror.announce(machine, journal.entries)
             self.breakers.note(journal.record, journal.entries)
@@ -185,14 +185,15 @@ class Runner:
             self.marks.forget(*(order_id(record.uid, number) for number in range(1, record.orders + 1)))
         journal.finish(due_at)
 
-    def _move(self, journal: Journal) -> datetime | None:
+    def _move(self, journal: Journal, seen: Context | None) -> datetime | None:
+        """Move until there is something to wait for; `seen` is what was observed of this very record a moment ago."""
         pending: Decision | None = None
         for _ in range(MOVES_MAX):
-            context = self.observer.observe(journal.record)
-            decision = pending or decide(context)
-            pending = None
             if journal.record.finished:
                 return None
+            context = seen or self.observer.observe(journal.record)
+            decision = pending or decide(context)
+            seen = pending = None
             match decision:
                 case Advance():
                     journal.advance(decision)
@@ -208,7 +209,8 @@ class Runner:
                 case _:
                     self._show_before_acting(journal.record)
                     done = journal.perform(decision, context.binding)
-                    pending = absorb(self.observer.observe(journal.record), done)
+                    seen = self.observer.observe(journal.record)
+                    pending = absorb(seen, done)
                     self._mark(done)
         log.error("a machine moves in circles; it is looked at again later", place=str(journal.record.place))
         return self.clock.now() + _FAULT_RETRY

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from engine.simulators.metal.catalog import Catalog
-from engine.simulators.metal.journal import Journal
+from engine.simulators.metal.journal import DeviceView, Journal
 from engine.simulators.metal.settings import MetalSettings
 from engine.simulators.seed import Seed
 
@@ -124,11 +124,17 @@ class Device:
     """When the bill ended: at the delete, or when it vanished."""
     rendered: bytes | None = None
     """Its JSON until something changes."""
+    viewed: DeviceView | None = None
+    """How it looks from outside until something changes."""
 
     @property
     def addressed(self) -> bool:
         """Whether it has its addresses."""
         return len(self.events) > ADDRESSES_EVENT
+
+    def forget_looks(self) -> None:
+        """Have it rendered and viewed anew: something has changed."""
+        self.rendered = self.viewed = None
 
 
 class Fleet:
@@ -266,7 +272,7 @@ class Fleet:
                 self._end(device)
             case Deed.FORGET_PASSWORD:
                 device.password_shown = False
-                device.rendered = None
+                device.forget_looks()
             case Deed.TERMINATE:
                 # A lock protects a device against its termination time, unless it is a spot instance.
                 if not device.order.locked or device.order.spot_instance:
@@ -290,7 +296,7 @@ class Fleet:
     def _end(self, device: Device) -> None:
         del self._living[device.id]
         device.steps = []
-        device.rendered = None
+        device.forget_looks()
         self._ended[device.id] = device
         while len(self._ended) > ENDED_DEVICES_MAX:
             self._ended.popitem(last=False)
@@ -312,7 +318,7 @@ class Fleet:
 
     def _touch(self, device: Device, at: datetime) -> None:
         device.updated_at = at
-        device.rendered = None
+        device.forget_looks()
 
     def _replan(self, device: Device, *steps: Step) -> None:
         device.steps = sorted(steps, key=lambda step: step.at)

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 import msgspec
 
 from engine.simulators.http import HttpRequest
+from engine.simulators.metal.addresses import private_address, public_address
 from engine.simulators.metal.catalog import Catalog
 from engine.simulators.metal.devices import Device
-from engine.simulators.metal.render import PLAN_CATEGORIES, private_address, public_address
+from engine.simulators.metal.render import PLAN_CATEGORIES
 
 PER_PAGE_DEFAULT = 10
 PAGE_MAX = 100_000

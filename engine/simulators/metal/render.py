@@ -1,25 +1,16 @@
 """The JSON of the answers, kept to what the published client parses. It decides nothing."""
 
-import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import msgspec
 
+from engine.simulators.metal.addresses import Pair, private4, private_address, public4, public6, public_address
 from engine.simulators.metal.catalog import Catalog, Reservation, SshKey, href, named_uuid
 from engine.simulators.metal.devices import PROVISIONING_EVENTS, Device, State
 from engine.simulators.metal.journal import DeviceView
 from engine.simulators.metal.settings import ErrorBody, MetroSettings, PlanSettings
-
-# Networks for documentation and benchmarks: nobody's real machine has such an address.
-PUBLIC_IPV4 = int(IPv4Address("198.18.0.0"))
-PUBLIC_IPV4_PAIRS = 2**16
-PUBLIC_IPV6 = int(IPv6Address("2001:db8:1:2::"))
-PRIVATE_IPV4 = int(IPv4Address("10.64.0.0"))
-PRIVATE_IPV4_PAIRS = 2**21
 
 PLAN_CATEGORIES = ["compute", "current_gen"]
 """The categories of every plan."""
@@ -52,22 +43,14 @@ def error(status: int, texts: Sequence[str], body: ErrorBody) -> dict[str, Any]:
     return {"error": texts[0]} if single else {"errors": list(texts)}
 
 
-def public_address(device: Device) -> str | None:
-    """Answer the public IPv4 address, once there is one."""
-    if not device.addressed or "public4" not in device.order.addresses:
-        return None
-    return _ipv4(PUBLIC_IPV4 + 2 * (device.number % PUBLIC_IPV4_PAIRS) + 1)
-
-
-def private_address(device: Device) -> str | None:
-    """Answer the private IPv4 address, once there is one."""
-    if not device.addressed:
-        return None
-    return _ipv4(PRIVATE_IPV4 + 2 * (device.number % PRIVATE_IPV4_PAIRS) + 1)
-
-
 def view(device: Device) -> DeviceView:
-    """Answer a device as the outside looks at it."""
+    """Answer a device as the outside looks at it, from memory as long as nothing has changed."""
+    if device.viewed is None:
+        device.viewed = _view(device)
+    return device.viewed
+
+
+def _view(device: Device) -> DeviceView:
     order = device.order
     return DeviceView(
         id=device.id,
@@ -306,28 +289,23 @@ class Renderer:
         return {"id": identity, **event, "created_at": moment(device.events[index]), **href("events", identity)}
 
     def _public4(self, device: Device) -> dict[str, Any]:
-        first = PUBLIC_IPV4 + 2 * (device.number % PUBLIC_IPV4_PAIRS)
-        pair = {"network": _ipv4(first), "address": _ipv4(first + 1)}
-        return self._address(device, pair, {"address_family": 4, "public": True})
+        return self._address(device, public4(device.number), {"address_family": 4, "public": True})
 
     def _public6(self, device: Device) -> dict[str, Any]:
-        first = PUBLIC_IPV6 + 2 * device.number
-        pair = {"network": _ipv6(first), "address": _ipv6(first + 1)}
-        return self._address(device, pair, {"address_family": 6, "public": True})
+        return self._address(device, public6(device.number), {"address_family": 6, "public": True})
 
     def _private4(self, device: Device) -> dict[str, Any]:
-        first = PRIVATE_IPV4 + 2 * (device.number % PRIVATE_IPV4_PAIRS)
-        pair = {"network": _ipv4(first), "address": _ipv4(first + 1)}
-        return self._address(device, pair, {"address_family": 4, "public": False})
+        return self._address(device, private4(device.number), {"address_family": 4, "public": False})
 
-    def _address(self, device: Device, pair: Mapping[str, str], family: Mapping[str, Any]) -> dict[str, Any]:
+    def _address(self, device: Device, pair: Pair, family: Mapping[str, Any]) -> dict[str, Any]:
         wide = family["address_family"] == 6
         identity = part_uuid(device, ADDRESS_PARTS + (2 if wide else family["public"]))
         return {
             "id": identity,
             **family,
-            **pair,
-            "gateway": pair["network"],
+            "network": pair.network,
+            "address": pair.address,
+            "gateway": pair.network,
             "netmask": "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe" if wide else "255.255.255.254",
             "cidr": 127 if wide else 31,
             "created_at": moment(device.created_at),
@@ -389,12 +367,3 @@ def _actions(state: State) -> tuple[str, ...]:
     if state is State.ACTIVE:
         return ("power_off", "reboot", "rescue", "reinstall")
     return ("power_on", "reinstall") if state is State.INACTIVE else ()
-
-
-@lru_cache(maxsize=4096)
-def _ipv4(number: int) -> str:
-    return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))
-
-
-def _ipv6(number: int) -> str:
-    return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big"))

@@ -14,8 +14,8 @@ VERSION = 1
 
 def dump(fleet: Fleet) -> dict[str, Any]:
     """Answer everything about the devices as plain JSON values."""
-    # Rendered JSON can be made again, so it is left out.
-    devices = [msgspec.to_builtins(replace(device, rendered=None)) for device in fleet.everything()]
+    # How they look can be made again, so it is left out.
+    devices = [msgspec.to_builtins(replace(device, rendered=None, viewed=None)) for device in fleet.everything()]
     return {"version": VERSION, "created": fleet.created, "devices": devices}
 
 

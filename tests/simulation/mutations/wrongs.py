@@ -202,9 +202,9 @@ def _early_status(patch: Patch) -> None:
     work, advance = Runner._work, Journal.advance
     mirrors: list[Mirror] = []
 
-    def watched(self: Runner, claim: Claim, entries: list[Any]) -> object:
+    def watched(self: Runner, claim: Claim, entries: list[Any], seen: Context | None) -> object:
         mirrors[:] = [self.mirror]
-        return work(self, claim, entries)
+        return work(self, claim, entries, seen)
 
     def early(self: Journal, step: Advance) -> None:
         mirrors[0].reflect(moved(self.record, step, self.clock.now()))
