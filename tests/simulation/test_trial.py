@@ -1,5 +1,8 @@
 """Plans are drawn, played, shrunk, kept and counted; the verbs that do so say what came of it."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -101,6 +104,20 @@ def test_the_verb_shows_a_world() -> None:
     assert shown.exit_code == 0, shown.output
     for words in ("seed 7: 150 steps", "step ", "machines lived", "times as fast", "every promise was kept", "store."):
         assert words in shown.output
+
+
+def test_a_seed_has_one_trace_in_every_process() -> None:
+    """The order of a set, which changes with the process, decides nothing: the trace is the same, byte for byte."""
+    command = [sys.executable, "-m", "engine", "simulate", "world", "--seed", "11", "--steps", "150", "--trace"]
+
+    def trace(hash_seed: str) -> list[str]:
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        shown = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        return [line for line in shown.splitlines() if "times as fast" not in line]
+
+    first = trace("1")
+    assert len(first) > 1_000
+    assert trace("2") == first
 
 
 def test_the_verb_shrinks_and_keeps_what_broke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
