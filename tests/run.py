@@ -22,7 +22,7 @@ REAL_WITHOUT_PLANE = "live and not controlplane"
 
 BUILD_HAS_NO_TOOLCHAIN = 3
 PYTEST_FOUND_NOTHING = 5
-FAST_WORKERS = 2
+WORKERS = 2
 LOOK_SECONDS = 0.5
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryFile("w+b") as log, _building(log) as build:
         if build.poll() is None:
             print("The control plane is being looked for, and built if need be, beside the fast suites.", flush=True)
-        fast = _pytest(FAST, "-n", str(FAST_WORKERS))
+        fast = _pytest(FAST, "-n", str(WORKERS))
         built = _follow(build, log)
     real = _run_real(built)
     plane = "missing" if built == BUILD_HAS_NO_TOOLCHAIN else _word(built)
@@ -67,11 +67,13 @@ def _follow(build: subprocess.Popen[bytes], log: IO[bytes]) -> int:
 
 
 def _run_real(built: int) -> int:
+    # Each worker has a control plane of its own, and the tests of a file may share a controller.
+    by_file = ("-n", str(WORKERS), "--dist", "loadfile")
     if built == 0:
-        return _pytest(REAL)
+        return _pytest(REAL, *by_file)
     if built == BUILD_HAS_NO_TOOLCHAIN:
         print("SKIPPED: every test against a real control plane, because its binaries and Go are missing.", flush=True)
-    code = _pytest(REAL_WITHOUT_PLANE)
+    code = _pytest(REAL_WITHOUT_PLANE, *by_file)
     return 0 if code == PYTEST_FOUND_NOTHING else code
 
 
