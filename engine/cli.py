@@ -53,6 +53,9 @@ NamespaceOption = Annotated[
     str, typer.Option(envvar=f"{PREFIX}NAMESPACE", help="Only machines of this namespace; empty for all.")
 ]
 KeepOption = Annotated[Path, typer.Option(help="Where a plan that broke a promise is kept, shrunk.")]
+SeedOption = Annotated[str, typer.Option(help="Where its chance comes from; the same seed gives the same world.")]
+StepsOption = Annotated[int, typer.Option(min=1, help="How many steps everything suffers before peace comes.")]
+TraceOption = Annotated[bool, typer.Option("--trace", help="Print each call that the engine made.")]
 _KEEP_DEFAULT = Path(".failing-plans")
 _DATABASE_DEFAULT = str(Settings.model_fields["database"].default)
 
@@ -253,25 +256,27 @@ def simulate_metal(
 @simulate.command("world")
 def simulate_world(
     *,
-    seed: Annotated[str, typer.Option(help="Where its chance comes from; the same seed gives the same world.")] = "1",
-    steps: Annotated[int, typer.Option(min=1, help="How many steps everything suffers before peace comes.")] = 150,
+    seed: SeedOption = "1",
+    steps: StepsOption = 150,
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault beside the wishes; may be repeated.")] = None,
     plan: Annotated[Path | None, typer.Option(help="Play a plan that was kept, instead of drawing one.")] = None,
-    trace: Annotated[bool, typer.Option("--trace", help="Print each call that the engine made.")] = False,
+    trace: TraceOption = False,
     keep: KeepOption = _KEEP_DEFAULT,
 ) -> None:
     """Play a whole world from one seed, with every promise checked after each step; 1 is answered when one broke."""
-    from engine.simulators import soak, telling, trial
     from engine.simulators.plan import draw_plan, read_plan
 
-    wanted = read_plan(plan) if plan else draw_plan(seed, steps=steps, faults=fault)
-    report = trial.try_out(wanted)
-    for line in (*(report.trace if trace else ()), *telling.report_lines(report)):
-        typer.echo(line)
-    if report.broken:
-        path = soak.keep(trial.shrink(wanted, report.broken), keep)
-        typer.echo(f"the shortest plan found that breaks it is kept: machine-engine simulate world --plan {path}")
-        raise typer.Exit(1)
+    _play(read_plan(plan) if plan else draw_plan(seed, steps=steps, faults=fault), trace=trace, keep=keep)
+
+
+@simulate.command("power-cuts")
+def simulate_power_cuts(
+    *, seed: SeedOption = "1", steps: StepsOption = 150, trace: TraceOption = False, keep: KeepOption = _KEEP_DEFAULT
+) -> None:
+    """Play such a world on a real SQLite file, on a disk that loses what was not synced whenever its power fails."""
+    from engine.simulators.plan import draw_plan
+
+    _play(draw_plan(seed, steps=steps, power_cuts=True), trace=trace, keep=keep)
 
 
 @simulate.command("soak")
@@ -279,7 +284,7 @@ def simulate_soak(
     span: Annotated[str, typer.Option("--for", help="How long, such as 10m or 1h.")] = "10m",
     workers: Annotated[int, typer.Option(min=1, help="How many processes play worlds at once.")] = os.cpu_count() or 1,
     first_seed: Annotated[int, typer.Option(help="The seed of the first world; the others follow.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="How many steps each world suffers before peace comes.")] = 150,
+    steps: StepsOption = 150,
     keep: KeepOption = _KEEP_DEFAULT,
 ) -> None:
     """Play world after world; 1 is answered when a promise broke, or a fault never met a place where it could."""
@@ -312,6 +317,18 @@ def db_check(database_url: DatabaseOption = _DATABASE_DEFAULT) -> None:
 
     for line in check(database_url):
         typer.echo(line)
+
+
+def _play(wanted: Any, *, trace: bool, keep: Path) -> None:
+    from engine.simulators import soak, telling, trial
+
+    report = trial.try_out(wanted)
+    for line in (*(report.trace if trace else ()), *telling.report_lines(report)):
+        typer.echo(line)
+    if report.broken:
+        path = soak.keep(trial.shrink(wanted, report.broken), keep)
+        typer.echo(f"the shortest plan found that breaks it is kept: machine-engine simulate world --plan {path}")
+        raise typer.Exit(1)
 
 
 def _every_hundredth_world(tally: Any) -> None:

@@ -325,6 +325,9 @@ a database that forgot a purchase can only be told of it by the account, which i
 pair is promised to be survived, so neither is drawn together.
 """
 
+MOVES_DATABASE = frozenset({"store_lost", "store_restored"})
+"""What puts another database in the place of the one that there is."""
+
 
 def mend(world: World) -> None:
     """End whatever was begun."""

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
 
 from engine.simulators.seed import Seed
-from engine.simulators.vfs import OK, Layer
+from engine.simulators.vfs import OK, Layer, SqliteSealedError
 
 SECTOR: Final = 512  # the smallest unit that a disk writes whole, whatever it promises
 FULL: Final = 13  # SQLITE_FULL
@@ -23,6 +24,16 @@ WRITE_FAILED: Final = 778  # SQLITE_IOERR_WRITE
 SYNC_FAILED: Final = 1034  # SQLITE_IOERR_FSYNC
 TRUNCATE_FAILED: Final = 1546  # SQLITE_IOERR_TRUNCATE
 DELETE_FAILED: Final = 2570  # SQLITE_IOERR_DELETE
+
+
+@cache
+def available() -> bool:
+    """Answer whether this Python's SQLite lets itself be put on such a disk."""
+    try:
+        with Disk():
+            return True
+    except SqliteSealedError:
+        return False
 
 
 class Disk:

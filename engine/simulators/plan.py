@@ -12,7 +12,7 @@ import msgspec
 
 from engine.errors import ConfigurationError
 from engine.reconcile.orphans import OrphanPolicy
-from engine.simulators.deeds import DEEDS, TEMPERS, Arg
+from engine.simulators.deeds import DEEDS, MOVES_DATABASE, TEMPERS, Arg
 from engine.simulators.seed import Seed
 from engine.simulators.world import WorldSettings
 
@@ -50,6 +50,8 @@ class Plan:
     target: bool = True
     page_size: int = 100
     lag_seconds: int = 0
+    power_cuts: bool = False
+    """Whether the database is a real SQLite file, on a disk whose power fails with every kill and in between."""
 
     @property
     def settings(self) -> WorldSettings:
@@ -64,18 +66,21 @@ class Plan:
         )
 
 
-def draw_plan(seed: str, *, steps: int, faults: Collection[str] | None = None) -> Plan:
+def draw_plan(seed: str, *, steps: int, faults: Collection[str] | None = None, power_cuts: bool = False) -> Plan:
     """Answer the plan of this seed; `faults` says which faults may strike, else the seed chooses one of `TEMPERS`.
 
-    Raises ConfigurationError when a fault has no such name.
+    With `power_cuts` nothing replaces the database. Raises ConfigurationError when a fault has no such name, or would.
     """
     unknown = sorted(set(faults or ()) - set(DEEDS))
     if unknown:
         raise ConfigurationError(f"there is no fault {', '.join(unknown)}; there are {', '.join(sorted(DEEDS))}")
+    moving = sorted(MOVES_DATABASE.intersection(faults or ()))
+    if power_cuts and moving:
+        raise ConfigurationError(f"{', '.join(moving)} replaces the database whose power fails; name one of them")
     number = Seed(seed)
     chance = number.child("plan")
     chosen = _LOTS[number.child("temper").integer(0, len(_LOTS) - 1)]
-    striking = TEMPERS[chosen] if faults is None else set(faults)
+    striking = (TEMPERS[chosen] if faults is None else set(faults)) - (MOVES_DATABASE if power_cuts else set())
     allowed = [name for name, deed in DEEDS.items() if deed.wish or name in striking]
     lots = [name for name in allowed for _ in range(DEEDS[name].weight)]
     share = len(lots) / (len(lots) + IDLE_WEIGHT)
@@ -87,6 +92,7 @@ def draw_plan(seed: str, *, steps: int, faults: Collection[str] | None = None) -
         target=number.child("target").chance(0.7),
         page_size=number.child("pages").integer(1, 3),
         lag_seconds=number.child("lag").integer(0, 3),
+        power_cuts=power_cuts,
     )
 
 

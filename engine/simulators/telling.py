@@ -10,7 +10,8 @@ from engine.simulators.trial import Report
 def report_lines(report: Report) -> Iterator[str]:
     """Yield what one world was, and whether it kept every promise."""
     plan = report.plan
-    yield f"seed {plan.seed}: {plan.steps} steps, {len(plan.deeds)} wishes and faults"
+    power = ", on SQLite whose power fails" if plan.power_cuts else ""
+    yield f"seed {plan.seed}: {plan.steps} steps, {len(plan.deeds)} wishes and faults{power}"
     for deed in plan.deeds:
         yield f"  {deed}"
     yield (

@@ -1,18 +1,22 @@
 """One plan is tried on a fresh world; when a promise breaks, the plan is shrunk to what is needed to break it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Iterator, MutableMapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
 
 from engine.clock import SystemClock
-from engine.ports.store import Store
 from engine.simulators.chaos import Chaos
 from engine.simulators.coverage import Pair
+from engine.simulators.disk import Disk
 from engine.simulators.engine_life import NeverCameError
+from engine.simulators.host import Host
 from engine.simulators.invariants import BrokenPromiseError
 from engine.simulators.plan import Deed, Plan
 from engine.simulators.seed import Seed
@@ -46,18 +50,21 @@ class Report:
         return replace(self, trace=[])
 
 
-def try_out(plan: Plan, *, store: Callable[[], Store] = ModelStore) -> Report:
-    """Answer what becomes of the plan on a fresh world."""
+def try_out(plan: Plan) -> Report:
+    """Answer what becomes of the plan on a fresh world.
+
+    Raises ConfigurationError when the plan has power cuts and this Python's SQLite cannot be put on such a disk.
+    """
     watch = SystemClock()
     begun = watch.monotonic()
-    world = World(Seed(plan.seed), store(), plan.settings)
-    chaos = Chaos(world, plan)
     broken = ""
-    try:
-        with inspected_log():
-            chaos.run()
-    except (BrokenPromiseError, NeverCameError) as failure:
-        broken = str(failure)
+    with world_of(plan) as world:
+        chaos = Chaos(world, plan)
+        try:
+            with inspected_log():
+                chaos.run()
+        except (BrokenPromiseError, NeverCameError) as failure:
+            broken = str(failure)
     return Report(
         plan=plan,
         broken=broken,
@@ -70,6 +77,27 @@ def try_out(plan: Plan, *, store: Callable[[], Store] = ModelStore) -> Report:
         met=chaos.coverage.met,
         trace=world.trace,
     )
+
+
+@contextmanager
+def world_of(plan: Plan) -> Iterator[World]:
+    """A fresh world for this plan, with what it keeps on a disk."""
+    seed = Seed(plan.seed)
+    if not plan.power_cuts:
+        yield World(seed, ModelStore(), plan.settings)
+        return
+    with (
+        TemporaryDirectory() as folder,
+        Disk() as disk,
+        closing(Host(disk, Path(folder) / "engine.db", seed.child("power"))) as host,
+    ):
+        world = World(seed, host.store, plan.settings, reopen=host.reopen)
+        host.cut(partial(_kill, world))
+        yield world
+
+
+def _kill(world: World) -> None:
+    world.engine.tap.kill()
 
 
 def shrink(plan: Plan, broken: str, *, trials_max: int = TRIALS_MAX) -> Plan:

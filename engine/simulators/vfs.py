@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Protocol, Self
 
+from engine.errors import ConfigurationError
+
 OK: Final = 0
 IOERR: Final = 10
 _TRACKED: Final = 0x100 | 0x800 | 0x80000  # a database, its rollback journal, its write-ahead log; nothing temporary
@@ -33,7 +35,7 @@ _SYNC = CFUNCTYPE(c_int, c_void_p, c_int)
 _SIZE = CFUNCTYPE(c_int, c_void_p, POINTER(c_int64))
 
 
-class SqliteSealedError(Exception):
+class SqliteSealedError(ConfigurationError):
     """This Python's SQLite cannot be reached from outside: there is no simulated disk here."""
 
 

@@ -18,6 +18,7 @@ _EXECUTED = {
     r".venv/bin/machine-engine (show|history) plain-1": "test_user_path.py",
     r".venv/bin/machine-engine simulate metal --port 8090": "test_simulate.py",
     r".venv/bin/machine-engine simulate world --seed 7 --steps 150": "tests/simulation/test_trial.py",
+    r".venv/bin/machine-engine simulate power-cuts --seed 7 --steps 30": "tests/simulation/test_trial.py",
 }
 
 

@@ -3,12 +3,11 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import URL, Engine, event
@@ -21,12 +20,13 @@ from engine.errors import StoreError, StoreUnavailableError
 from engine.ports.store import Claim, Commit, HistoryFilter, Store
 from engine.simulators import vfs
 from engine.simulators.chaos import Chaos
-from engine.simulators.deeds import TEMPERS
-from engine.simulators.disk import SECTOR, Disk
+from engine.simulators.deeds import MOVES_DATABASE, TEMPERS
+from engine.simulators.disk import SECTOR, Disk, available
+from engine.simulators.host import Host
 from engine.simulators.invariants import BrokenPromiseError
 from engine.simulators.plan import Plan, draw_plan
-from engine.simulators.ports import SimulatedCrash
 from engine.simulators.seed import Seed
+from engine.simulators.trial import try_out
 from engine.simulators.world import World
 from engine.store import SqlStore, connect, open_store
 from tests.contract.store_records import (
@@ -49,7 +49,6 @@ PARTS = 4
 SEEDS_MAX = 8
 """Within how many seeds a database that is not synced must lose something."""
 STEPS = 60
-CUTS_MAX = 600  # operations between two power failures of a world; a call has some twelve
 
 
 @pytest.fixture
@@ -288,79 +287,20 @@ def test_sqlite_that_is_built_in_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     with pytest.raises(vfs.SqliteSealedError, match="use a Python that is linked"):
         Disk()
-
-
-class Host:
-    """What the process runs on: whenever it dies, the power fails; when the power fails in a call, it dies there."""
-
-    def __init__(self, disk: Disk, place: Path, seed: Seed) -> None:
-        self.disk = disk
-        self.failures = 0
-        self.cutting: World | None = None
-        """The world in which the power fails by itself, if any."""
-        self._url = disk.url(place)
-        self._seed = seed
-        self._inside = open_store(self._url)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(self._called, getattr(self._inside, name))
-
-    def reopen(self) -> Store:
-        """The store, after as many power failures as it takes."""
-        self._fail()
-        while True:
-            with suppress(StoreUnavailableError):
-                self._inside = open_store(self._url)
-                if self.disk.powered:
-                    return cast("Store", self)
-            assert not self.disk.powered, "the store does not open, and the power is on"
-            self._fail()
-
-    def close(self) -> None:
-        """Let the disk go."""
-        self._inside.close()
-
-    def _fail(self) -> None:
-        self.failures += 1
-        with self.disk.power_failure(self._seed):
-            self._inside.close()
-        if self.cutting:
-            self.disk.cut_at = self.disk.operations + self._seed.integer(1, CUTS_MAX)
-
-    def _called(self, member: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        try:
-            answer = member(*arguments, **named)
-        except StoreUnavailableError:
-            if self.disk.powered:
-                raise
-        if self.disk.powered:
-            return answer
-        assert self.cutting
-        self.cutting.engine.tap.kill()
-        raise SimulatedCrash("the power failed")
+    assert not available.__wrapped__()
 
 
 def planned(seed: str) -> Plan:
-    """A plan of wishes and mishaps in which nobody replaces the database, and no wrong clock makes claims last."""
-    return draw_plan(seed, steps=STEPS, faults=TEMPERS["everyday"] - {"store_lost", "clock_jumped"})
+    """A plan of wishes and mishaps in which nobody replaces the database."""
+    return draw_plan(seed, steps=STEPS, faults=TEMPERS["everyday"] - MOVES_DATABASE)
 
 
-def suffered(disk: Disk, place: Path, plan: Plan, *, cutting: bool) -> World:
-    """A world on this disk after its plan, the peace, and the deletion of everything."""
-    host = Host(disk, place, Seed(plan.seed).child("power"))
-    world = World(Seed(plan.seed), cast("Store", host), plan.settings, reopen=host.reopen)
-    chaos = Chaos(world, plan)
-    if cutting:
-        host.cutting = world
-        world.crash()
-    try:
-        chaos.rage()
-        host.cutting = disk.cut_at = None
-        chaos.calm()
-        chaos.clear()
-    finally:
-        host.close()
-    assert host.failures >= world.crashes > 0
+def suffered(disk: Disk, place: Path, plan: Plan) -> World:
+    """A world on this disk after its plan, the peace, and the deletion of everything; each kill is a power failure."""
+    with closing(Host(disk, place, Seed(plan.seed).child("power"))) as host:
+        world = World(Seed(plan.seed), host.store, plan.settings, reopen=host.reopen)
+        Chaos(world, plan).run()
+    assert host.failures == world.crashes > 0
     return world
 
 
@@ -371,16 +311,31 @@ def test_world_does_not_notice_that_each_kill_is_a_power_failure(disk: Disk, pla
     model = World(Seed(seed), ModelStore(), plan.settings)
     Chaos(model, plan).run()
 
-    assert suffered(disk, place, plan, cutting=False).trace == model.trace
+    assert suffered(disk, place, plan).trace == model.trace
 
 
+@pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("seed", ["disk-1", "disk-2", "disk-3", "disk-4"])
-def test_world_whose_power_fails_in_the_middle_of_calls_keeps_every_promise(disk: Disk, place: Path, seed: str) -> None:
+def test_world_whose_power_fails_in_the_middle_of_calls_keeps_every_promise(seed: str) -> None:
     """Wherever in a commit the power fails, nothing is bought twice, left behind or forgotten."""
-    world = suffered(disk, place, planned(seed), cutting=True)
+    plan = draw_plan(seed, steps=STEPS, power_cuts=True)
 
-    assert not world.invariants.owners()
-    assert not world.cluster.user.machines()
+    report = try_out(plan)
+
+    assert not report.broken, f"machine-engine simulate power-cuts --seed {seed} --steps {STEPS}"
+    kills = sum(deed.name == "crash" for deed in plan.deeds) + sum("killed" in line for line in report.trace)
+    assert report.processes > kills + 10, "the power failed by itself, too"
+
+
+@pytest.mark.usefixtures("disk")
+def test_power_fails_at_the_same_places_again() -> None:
+    """The same seed gives the same trace, byte for byte, also when SQLite writes it."""
+    plan = draw_plan("again", steps=20, power_cuts=True)
+
+    first, second = try_out(plan), try_out(plan)
+
+    assert first.trace == second.trace
+    assert first.processes > 1
 
 
 def test_world_on_a_database_that_is_not_synced_breaks_a_promise(
@@ -392,7 +347,7 @@ def test_world_on_a_database_that_is_not_synced_breaks_a_promise(
     def worlds() -> None:
         for number in range(SEEDS_MAX):
             copy = Path(shutil.copy(empty, place.with_name(f"{number}.db")))
-            suffered(disk, copy, planned(f"weak-{number}"), cutting=False)
+            suffered(disk, copy, planned(f"weak-{number}"))
 
     with pytest.raises(BrokenPromiseError, match="I5: version"):
         worlds()

@@ -15,7 +15,8 @@ from engine.cli import app
 from engine.clock import SystemClock
 from engine.errors import ConfigurationError
 from engine.simulators.coverage import FAULTS, LIVING, UNREACHABLE, matrix, never_met
-from engine.simulators.deeds import DEEDS, TEMPERS
+from engine.simulators.deeds import DEEDS, MOVES_DATABASE, TEMPERS
+from engine.simulators.disk import available
 from engine.simulators.plan import Plan, draw_plan, read_plan, write_plan
 from engine.simulators.soak import SoakSettings, Tally, soak
 from engine.simulators.telling import progress_line, tally_lines
@@ -103,6 +104,23 @@ def test_the_verb_shows_a_world() -> None:
     shown = CliRunner().invoke(app, ["simulate", "world", "--seed", "7", "--steps", "150", "--trace"])
     assert shown.exit_code == 0, shown.output
     for words in ("seed 7: 150 steps", "step ", "machines lived", "times as fast", "every promise was kept", "store."):
+        assert words in shown.output
+
+
+def test_a_database_whose_power_fails_is_not_replaced() -> None:
+    """No such fault is drawn beside power cuts, and one that is named is refused in words."""
+    deeds = {each.name for seed in range(40) for each in draw_plan(str(seed), steps=QUICK, power_cuts=True).deeds}
+    assert not deeds & MOVES_DATABASE
+    with pytest.raises(ConfigurationError, match="store_lost replaces the database whose power fails"):
+        draw_plan("1", steps=QUICK, faults=["store_lost"], power_cuts=True)
+
+
+@pytest.mark.skipif(not available(), reason="this Python's SQLite cannot be put on a simulated disk")
+def test_the_verb_shows_a_world_whose_power_fails() -> None:
+    """It says so, tells how often the process died, and that every promise was kept."""
+    shown = CliRunner().invoke(app, ["simulate", "power-cuts", "--seed", "7", "--steps", "30"])
+    assert shown.exit_code == 0, shown.output
+    for words in ("seed 7: 30 steps", "on SQLite whose power fails", "every promise was kept"):
         assert words in shown.output
 
 

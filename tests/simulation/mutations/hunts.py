@@ -144,4 +144,4 @@ def _power_failures() -> None:
     with TemporaryDirectory() as folder, Disk() as disk:
         for number in range(SEEDS):
             place = Path(folder) / f"{number}.db"
-            disks.suffered(disk, place, disks.planned(f"weak-{number}"), cutting=False)
+            disks.suffered(disk, place, disks.planned(f"weak-{number}"))
