@@ -25,6 +25,7 @@ HINT = "Ctrl-C stops, `make start` goes on from here, `make demo-clean` forgets 
 HAPPENINGS_MAX = 6
 _UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _ROWS_MIN = 3  # of machines, however low the terminal is
+_FACTS_MIN = 3  # what it costs, and the two addresses
 
 
 def facts(world: World) -> list[tuple[str, str]]:
@@ -57,10 +58,15 @@ def picture(
     console: Console, world: World, records: Sequence[MachineRecord], lately: Sequence[Happening]
 ) -> RenderableType:
     """Answer everything at this moment, no higher than the terminal; machines that do not fit are counted."""
-    everything = commands(world.folder)
-    levels = ((everything, lately, records), (everything, (), records), (everything[:1], (), records))
-    for tried, news, troubled in (*levels, (everything[:1], (), ())):
-        above = _above(world, tried)
+    known, tried = facts(world), commands(world.folder)
+    for news, troubled, fact_count, command_count in (
+        (lately, records, len(known), len(tried)),
+        ((), records, len(known), len(tried)),
+        ((), records, len(known), 1),
+        ((), (), len(known), 1),
+        ((), (), _FACTS_MIN, 1),
+    ):
+        above = _above(known[:fact_count], tried[:command_count])
         below = [*_reasons(troubled), *_news(news), Text(), Text(HINT, style="dim")]
         rows = console.size.height - _height(console, Group(*above, *below)) - 2  # the table's header, and the count
         if rows >= _ROWS_MIN:
@@ -68,9 +74,9 @@ def picture(
     return Group(*above, *_machines(console, world, records, rows_max=max(_ROWS_MIN, rows)), *below)
 
 
-def _above(world: World, tried: Sequence[str]) -> list[RenderableType]:
+def _above(known: Sequence[tuple[str, str]], tried: Sequence[str]) -> list[RenderableType]:
     told = [Text(f"  {command}", style="cyan", overflow="fold") for command in tried]
-    return [_title(TITLE), _facts(world), Text(), _title("Try in another terminal"), *told, Text()]
+    return [_title(TITLE), _facts(known), Text(), _title("Try in another terminal"), *told, Text()]
 
 
 def _machines(
@@ -114,11 +120,11 @@ def _news(lately: Sequence[Happening]) -> list[Text]:
     return [Text(), _title("Lately"), *map(_happening, lately)] if lately else []
 
 
-def _facts(world: World) -> Table:
+def _facts(known: Sequence[tuple[str, str]]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for name, value in facts(world):
+    for name, value in known:
         grid.add_row(name, Text(value, style="bold" if name == "Billing now" else ""))
     return grid
 
