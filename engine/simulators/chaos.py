@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Final
 
+from engine.domain.breakers import Breaker
 from engine.domain.machine import MachineFilter
 from engine.domain.states import State
 from engine.simulators.coverage import Coverage
@@ -16,6 +17,8 @@ PEACE: Final = timedelta(minutes=40)
 """How long everything may take to come right: two creation timeouts, and two health timeouts."""
 AHEAD: Final = timedelta(minutes=JUMP_MINUTES)
 """How much longer it may take after the wall clock was ahead: a claim of a dead process ends by the clock."""
+OPERATORS_CLOSE: Final = frozenset({Breaker.WASTED_PURCHASES, Breaker.UNASKED_DELETIONS})
+"""In peace an operator closes these: by themselves they stay open for an hour, which is longer than the peace."""
 ANCHOR: Final = "anchor"
 """A Machine that is wished in peace when there is none: orphans are not returned while Kubernetes shows nothing."""
 _MISHAPS = ("killed before", "killed after", "lost")
@@ -75,6 +78,8 @@ class Chaos:
     def _come_right(self) -> bool:
         self.steps += 1
         power_on(self._world)
+        opened = {each.breaker for each in self._world.engine.breakers.opened()}
+        self._world.order_to_close(*sorted(opened & OPERATORS_CLOSE))
         if not self._world.cluster.user.machines():
             self._world.create(ANCHOR)
         failed = MachineFilter(states=frozenset({State.FAILED}))

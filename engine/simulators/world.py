@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from engine.clock import Clock
-from engine.domain.breakers import Limits
+from engine.domain.breakers import Breaker, Limits
 from engine.domain.device import Device
 from engine.domain.ids import MachineUid
 from engine.domain.machine import MachineFilter
 from engine.domain.retry import Backoff
 from engine.domain.states import ACTIVE_HEALTHY
-from engine.domain.wanted import MachineObject
+from engine.domain.wanted import CLOSE_BREAKER_ANNOTATION, MachineObject
 from engine.jobs.poll_inventory import Cadence
 from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
@@ -167,6 +167,15 @@ class World:
         held = self.cluster.machine_class(CLASS)
         changed = {**(held.provider_spec if held and held.provider_spec else self.settings.spec), **spec}
         self.cluster.user.make_class(CLASS, secret=SECRET, spec=changed)
+
+    def order_to_close(self, *breakers: Breaker) -> None:
+        """Have an operator annotate the class so that these breakers close; without any, take the order off again."""
+        held = self.cluster.machine_class(CLASS)
+        text = ",".join(breakers)
+        if held and held.annotations.get(CLOSE_BREAKER_ANNOTATION, "") != text:
+            orders = {CLOSE_BREAKER_ANNOTATION: text} if text else {}
+            spec = held.provider_spec or self.settings.spec
+            self.cluster.user.make_class(CLASS, secret=SECRET, spec=spec, annotations=orders)
 
     def create(self, name: str, **more: Any) -> MachineObject:
         """Want a Machine."""
