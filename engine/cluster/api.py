@@ -18,7 +18,6 @@ from engine.cluster import wire
 from engine.cluster.errors import translate, translated
 from engine.cluster.pace import TokenBucket, WriteCount
 from engine.errors import ConfigurationError
-from engine.ports.cluster import ClusterUnavailableError
 
 USER_AGENT = "machine-controller"
 CONNECT_SECONDS = 5.0  # a handshake across the world takes one
@@ -97,7 +96,8 @@ class ApiServer:
         content: str = JSON,
         timeout: tuple[float, float],
     ) -> urllib3.BaseHTTPResponse:
-        for last in (False, True):
+        reloaded = False
+        while True:
             client = self._client
             response: urllib3.BaseHTTPResponse = client.rest_client.pool_manager.request(
                 method,
@@ -109,10 +109,10 @@ class ApiServer:
                 retries=False,  # Who called knows better whether and when to try again.
                 redirect=False,
             )
-            if last or response.status != 401 or not self._reload(client):
+            if reloaded or response.status != 401 or not self._reload(client):
                 return response
+            reloaded = True
             response.drain_conn()
-        raise ClusterUnavailableError(f"{method} {path} at {self.title}: no answer was kept")  # pragma: no cover
 
     def _headers(self, client: ApiClient, content: str) -> dict[str, str]:
         headers = {"Accept": JSON, "User-Agent": USER_AGENT}

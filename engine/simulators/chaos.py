@@ -17,8 +17,6 @@ PEACE: Final = timedelta(minutes=40)
 """How long everything may take to come right: two creation timeouts, and two health timeouts."""
 AHEAD: Final = timedelta(minutes=JUMP_MINUTES)
 """How much longer it may take after the wall clock was ahead: a claim of a dead process ends by the clock."""
-OPERATORS_CLOSE: Final = frozenset({Breaker.WASTED_PURCHASES, Breaker.UNASKED_DELETIONS})
-"""In peace an operator closes these: by themselves they stay open for an hour, which is longer than the peace."""
 ANCHOR: Final = "anchor"
 """A Machine that is wished in peace when there is none: orphans are not returned while Kubernetes shows nothing."""
 _MISHAPS = ("killed before", "killed after", "lost")
@@ -78,14 +76,18 @@ class Chaos:
     def _come_right(self) -> bool:
         self.steps += 1
         power_on(self._world)
-        opened = {each.breaker for each in self._world.engine.breakers.opened()}
-        self._world.order_to_close(*sorted(opened & OPERATORS_CLOSE))
+        self._close_purchases()
         if not self._world.cluster.user.machines():
             self._world.create(ANCHOR)
         failed = MachineFilter(states=frozenset({State.FAILED}))
         for record in self._world.store.find(failed):
             self._world.delete(record.name)
         return self._world.at_rest()
+
+    def _close_purchases(self) -> None:
+        """An operator does it: by itself this breaker stays open for an hour, which is longer than the peace."""
+        opened = {each.breaker for each in self._world.engine.breakers.opened()}
+        self._world.order_to_close(*opened & {Breaker.WASTED_PURCHASES})
 
     def _begin(self, deed: Deed) -> None:
         kind = DEEDS[deed.name]

@@ -143,18 +143,15 @@ class Observer:
 
     def _shown_before(self, devices: list[DeviceId], snapshot: Snapshot | None) -> frozenset[DeviceId]:
         """Only for devices that the list misses; what earlier processes were shown is asked for once."""
-        missed = [each for each in devices if each not in snapshot.devices] if snapshot else []
-        if snapshot is None or not missed:
+        if snapshot is None:
             return frozenset()
-        account = snapshot.account
-        if not self.inventory.recalls(account):
+        account, missed = snapshot.account, [each for each in devices if each not in snapshot.devices]
+        if missed and not self.inventory.recalls(account):
             known = self.store.devices(account=account)
             self.inventory.recall(account, [each.device.device_id for each in known])
         return frozenset(each for each in missed if self.inventory.was_shown(account, each))
 
 
 def _devices(record: MachineRecord) -> list[DeviceId]:
-    if not record.releases:
-        return [record.device_id] if record.device_id else []
     returned = [each.device_id for each in record.releases]
     return list(dict.fromkeys([record.device_id, *returned] if record.device_id else returned))

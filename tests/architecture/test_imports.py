@@ -1,6 +1,8 @@
 """The layers are contracts; this runs each one, and shows that a broken one is noticed."""
 
+import logging
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,12 @@ layers = ["errors", "domain"]
 
 
 @pytest.fixture(autouse=True)
-def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def loggers_stay(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """import-linter sets up logging for a whole process, and would silence every logger that is there already."""
+    known = logging.getLogger(__name__)
     monkeypatch.setattr("logging.config.dictConfig", lambda _settings: None)
+    yield
+    assert not known.disabled
 
 
 @pytest.mark.parametrize("contract", [contract["id"] for contract in CONTRACTS])

@@ -16,7 +16,7 @@ SHIFTED = Path(__file__).with_name("shifted.py")
 HOUR = 3600
 CLAIM_SECONDS_MAX = 120.0  # A claim lasts ninety seconds without a commit, and is looked for every ten.
 # Longer than the visibility window of three seconds and a lease; in the soak longer than a claim, too.
-PAUSE_SECONDS = 100.0 if SOAK else 1.5 * LEASE_SECONDS
+PAUSE_SECONDS = 100.0 if SOAK else 2 * LEASE_SECONDS
 # A jump counts as time that passed, so a Machine on its way needs a timeout that is longer.
 PATIENT = {"machine_creation_timeout": "2h", "sync_period": "3s"}
 GIVEN_UP = frozenset({"creation-timed-out", "device-lost", "object-lost"})

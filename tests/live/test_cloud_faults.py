@@ -16,7 +16,7 @@ from tests.live.stage import NEXT_TOKEN, SOAK, TOKEN, LiveStage, stories_of
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.live, pytest.mark.timeout(180)]
 
-OUTAGE_SECONDS = 6.0 if SOAK else 2.5  # several polls and attempts; in the soak longer than any wait between them
+OUTAGE_SECONDS = 6.0 if SOAK else 3.5  # longer than the visibility window of three seconds and several polls
 OUTAGES = (
     FaultKind.UNAUTHORIZED,
     FaultKind.FORBIDDEN,
@@ -91,7 +91,7 @@ def test_f03_list_that_lies_deletes_and_fails_nobody(scene: LiveStage) -> None:
         scene.see_lists(3)
         assert {scene.phases()[name] for name in names} == {"Running"}, kind
         scene.be_honest()
-        scene.see_lists(1)
+        scene.see_lists(2)
         assert {scene.phases()[name] for name in names} == {"Running"}, kind
     assert bought_once(scene, names)
 
