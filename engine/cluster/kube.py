@@ -11,7 +11,7 @@ from engine.cluster.cache import Cache, Change
 from engine.cluster.connect import ApiServers, ClusterOptions, connect
 from engine.cluster.events import Announcer
 from engine.cluster.machines import MachineWrites
-from engine.cluster.nodes import Nodes, is_notable, suffix_of
+from engine.cluster.nodes import Nodes, node_cache
 from engine.cluster.pace import TokenBucket, WriteCount, WriteListener
 from engine.cluster.protection import Protection
 from engine.cluster.reflector import Reflector, Source
@@ -57,7 +57,7 @@ class KubeCluster:
         self._machine_cache: Cache[MachineObject] = Cache()
         self._class_cache: Cache[ClassObject] = Cache()
         self._secret_cache: Cache[SecretObject] = Cache()
-        self._node_cache: Cache[NodeObject] = Cache(index=suffix_of, notable=is_notable)
+        self._node_cache = node_cache()
         self._build_writes()
         self._reflectors = self._build_reflectors()
 

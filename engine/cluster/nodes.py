@@ -30,6 +30,11 @@ def is_notable(before: NodeObject, after: NodeObject) -> bool:
     return _without_heartbeat(before) != _without_heartbeat(after)
 
 
+def node_cache() -> Cache[NodeObject]:
+    """Answer a cache of Nodes, which also finds a Node by its device and takes no heartbeat for news."""
+    return Cache(index=suffix_of, notable=is_notable)
+
+
 class Nodes:
     """Finds the Node of a machine, and deletes it."""
 

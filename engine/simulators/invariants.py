@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import msgspec
+
 from engine.domain.history import fold
 from engine.domain.ids import DeviceId, MachineUid
 from engine.domain.intents import IntentKind
@@ -24,6 +26,9 @@ from engine.simulators.cluster import SimulatedCluster
 from engine.simulators.metal import DeviceView, MetalSimulator
 from engine.simulators.ports import Call
 from engine.workflow.mirror import same
+
+_words = msgspec.msgpack.Encoder(enc_hook=repr)
+"""Writes down whatever is in a value, texts and bytes as they are."""
 
 _TELLING = frozenset(
     {
@@ -75,13 +80,15 @@ class Invariants:
         self._owners: dict[str, str] = {}
         self._versions: dict[MachineUid, int] = {}
         self._acknowledged: dict[MachineUid, int] = {}
+        self._holders: dict[DeviceId, set[MachineUid]] = {}
+        """The machines in whose records a device ever stood."""
         self._doomed: set[str] = set()
 
     def continued(self, truth: Truth) -> "Invariants":
         """Answer the promises for a world whose store was exchanged: what is true outside of it stays known."""
         heir = Invariants(truth)
         heir.foreign, heir.strangers = self.foreign, self.strangers
-        heir._owners, heir._doomed = self._owners, self._doomed
+        heir._owners, heir._doomed, heir._holders = self._owners, self._doomed, self._holders
         heir.unknown = self.unknown | set(self._billing())
         return heir
 
@@ -123,6 +130,8 @@ class Invariants:
         if outcome.startswith("done") and call.name in {"store.admit", "store.commit"}:
             record: MachineRecord = call.named["record"] if "record" in call.named else call.named["commit"].record
             self._acknowledged[record.uid] = max(record.version, self._acknowledged.get(record.uid, 0))
+            if record.device_id:
+                self._holders.setdefault(record.device_id, set()).add(record.uid)
 
     def after_step(self) -> None:
         """Check what must hold at every instant."""
@@ -206,10 +215,14 @@ class Invariants:
     def _asking(self, device_id: DeviceId, owner: str) -> list[MachineRecord]:
         """Answer the machines with an open intent to return this device; only those that could have one are read."""
         store = self._truth.store
+        if owner:
+            possible = self._holders.get(device_id, set()) | {MachineUid(owner)}
+            records = [record for uid in sorted(possible) if (record := store.get(uid)) and not record.finished]
+        else:
+            records = list(store.find(MachineFilter(unfinished_only=True)))
         return [
             record
-            for record in store.find(MachineFilter(unfinished_only=True))
-            if owner in {"", record.uid} or record.device_id == device_id
+            for record in records
             for each in store.intents(record.uid)
             if each.kind is IntentKind.RELEASE and each.unresolved and each.device_id == device_id
         ]
@@ -270,13 +283,10 @@ class Invariants:
 
     def _no_secret_is_told(self, call: Call) -> None:
         """Whatever leaves the engine for others to read: the database, statuses, metadata and Events."""
-        for told in (*call.arguments, *call.named.values()):
-            self._tell_nothing(call.name, _readable(told))
+        told = _words.encode([_readable(each) for each in (*call.arguments, *call.named.values())])
+        if any(canary.encode() in told for canary in self._truth.canaries):
+            raise BrokenPromiseError(f"I8: a secret stands in {call.name}")
 
-    def _tell_nothing(self, place: str, told: object) -> None:
-        text = repr(told)
-        if any(canary in text for canary in self._truth.canaries):
-            raise BrokenPromiseError(f"I8: a secret stands in {place}")
 
     def _billing(self) -> dict[str, Sequence[DeviceView]]:
         owned: dict[str, list[DeviceView]] = {}

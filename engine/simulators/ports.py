@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from inspect import ismethod
 from typing import Any, cast
 
 from engine.errors import EngineError, StoreUnavailableError
@@ -141,8 +142,14 @@ class _Tapped:
         self._tap = tap
 
     def __getattr__(self, name: str) -> Any:
+        """Answer what is inside; its own methods are asked for once, and values every time."""
         member = getattr(self._inside, name)
-        return partial(self._tap.call, f"{self._port}.{name}", member) if name in self._numbered else member
+        known = ismethod(member) and member.__self__ is self._inside
+        if name in self._numbered:
+            member = partial(self._tap.call, f"{self._port}.{name}", member)
+        if known:
+            self.__dict__[name] = member
+        return member
 
 
 class _TappedProvider(_Tapped):

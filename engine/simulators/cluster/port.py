@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from engine.clock import Clock
+from engine.cluster.nodes import device_of, suffix_of
 from engine.domain.ids import MachineUid
 from engine.domain.phase import MachineStatus
 from engine.domain.wanted import (
@@ -30,9 +31,9 @@ from engine.ports.cluster import (
     ObjectGoneError,
     ObjectRefusedError,
 )
-from engine.simulators.cluster.shelf import Shelf
+from engine.simulators.cluster.shelf import Shelf, T
 from engine.simulators.cluster.user import ClusterUser
-from engine.simulators.cluster.watch import Watch
+from engine.simulators.cluster.watch import Answer, Watch
 from engine.simulators.seed import Seed
 
 Protected = TypeVar("Protected", ClassObject, SecretObject)
@@ -127,7 +128,7 @@ class SimulatedCluster(Cluster):
 
     def machine(self, uid: MachineUid) -> MachineObject | None:
         """Answer the Machine with this uid."""
-        return self._shelf.shown_by_uid(MachineObject, uid)
+        return self._shelf.shown_by_key(MachineObject, uid)
 
     def machine_named(self, name: str) -> MachineObject | None:
         """Answer the Machine of this name."""
@@ -165,25 +166,22 @@ class SimulatedCluster(Cluster):
         """Answer the Node of this name, else the one of this device."""
         if not self._target:
             return None
-        named = self._shelf.shown(NodeObject, name)
-        if named and not (named.provider_id and device_suffix and not named.provider_id.endswith(device_suffix)):
+        named, suffix = self._shelf.shown(NodeObject, name), device_of(device_suffix)
+        if named and (not suffix or suffix_of(named) in {"", suffix}):
             return named
-        if not device_suffix:
-            return None
-        held = self._shelf.all_shown(NodeObject)
-        return next((each for each in held if each.provider_id.endswith(device_suffix)), None)
+        return self._shelf.shown_by_key(NodeObject, suffix) if suffix else None
 
     def patch_machine(self, machine: MachineObject, patch: MachinePatch) -> MachineObject:
         """Change what the patch names, and nothing else."""
         held = self._exactly("patch_machine", machine)
-        finalizers = held.finalizers
+        finalizers, answer = held.finalizers, Answer.OPEN
         if patch.add_finalizer and MACHINE_FINALIZER not in finalizers:
             if finalizers != machine.finalizers:
                 self._shelf.answer(held)
                 raise ConflictError(f"machine {machine.name}: its finalizers changed since it was read")
             if held.deletion_requested_at:
                 raise ObjectRefusedError(f"machine {machine.name}: an object that is deleted takes no new finalizer")
-            finalizers = (*finalizers, MACHINE_FINALIZER)
+            finalizers, answer = (*finalizers, MACHINE_FINALIZER), self._guarded(held)
         after = replace(
             held,
             finalizers=finalizers,
@@ -191,7 +189,7 @@ class SimulatedCluster(Cluster):
             annotations={**held.annotations, **patch.annotations},
             provider_id=held.provider_id if patch.provider_id is None else patch.provider_id,
         )
-        return self._shelf.answer(held) if after == held else self._shelf.put(after, own=True)
+        return self._shelf.answer(held) if after == held else self._shelf.put(after, answer)
 
     def write_status(self, machine: MachineObject, status: MachineStatus) -> MachineObject:
         """Make the status say this; conditions are ours with a target cluster, addresses without."""
@@ -203,7 +201,7 @@ class SimulatedCluster(Cluster):
             status = replace(status, conditions=before.conditions if before else ())
         if status == before:
             return self._shelf.answer(held)
-        return self._shelf.put(replace(held, status=status), own=True)
+        return self._shelf.put(held, self._guarded(held), status=status)
 
     def drop_finalizer(self, machine: MachineObject) -> None:
         """Take our finalizer off, if the Machine is still as it was read."""
@@ -215,7 +213,7 @@ class SimulatedCluster(Cluster):
             self._shelf.answer(held)
             raise ConflictError(f"machine {machine.name}: it changed since it was read")
         left = tuple(each for each in held.finalizers if each != MACHINE_FINALIZER)
-        self._shelf.settle(replace(held, finalizers=left), own=True)
+        self._shelf.settle(replace(held, finalizers=left), Answer.GUARDED)
 
     def protect_class(self, class_object: ClassObject, *, protected: bool) -> None:
         """Put our finalizer on the MachineClass, or take it off."""
@@ -232,7 +230,7 @@ class SimulatedCluster(Cluster):
         self._begin("delete_node")
         held = self._shelf.true(NodeObject, node.name)
         if held and held.uid == node.uid and node.name not in self.held_nodes:
-            self._shelf.remove(held, own=True)
+            self._shelf.remove(held)
 
     def announce(self, event: MachineEvent) -> None:
         """Keep the event; the same key again changes nothing."""
@@ -254,6 +252,11 @@ class SimulatedCluster(Cluster):
             raise ObjectGoneError(f"machine {machine.name}: it is gone, or another one has its name")
         return held
 
+    def _guarded(self, held: T) -> Answer:
+        """A write that names a version reads the newest first, if that is not the one it was shown."""
+        self._shelf.answer(held)
+        return Answer.GUARDED
+
     def _protect(self, wanted: Protected, finalizer: str, *, protected: bool) -> None:
         held = self._shelf.true(type(wanted), wanted.name)
         if held is None or held.uid != wanted.uid:
@@ -265,4 +268,4 @@ class SimulatedCluster(Cluster):
             return
         others: tuple[str, ...] = tuple(each for each in held.finalizers if each != finalizer)
         finalizers = (*others, finalizer) if protected else others
-        self._shelf.settle(replace(held, finalizers=finalizers), own=True)
+        self._shelf.settle(replace(held, finalizers=finalizers), self._guarded(held))

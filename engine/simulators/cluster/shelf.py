@@ -1,13 +1,14 @@
 """The objects of one simulated cluster as the API server has them; what a reader sees of them is the watch's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from engine.clock import Clock
+from engine.cluster.cache import Change
 from engine.domain.wanted import ClassObject, MachineObject, NodeObject, SecretObject
 from engine.ports.cluster import Kind, ObjectChange
-from engine.simulators.cluster.watch import Happened, Thing, Watch
+from engine.simulators.cluster.watch import Answer, Happened, Thing, Watch
 from engine.simulators.seed import Seed
 
 T = TypeVar("T", MachineObject, ClassObject, SecretObject, NodeObject)
@@ -47,54 +48,61 @@ class Shelf:
 
     def shown(self, kind: type[T], name: str) -> T | None:
         """Answer the object as the watch has shown it."""
-        return cast("T | None", self.watch.shown(_KINDS[kind]).get(name))
+        return cast("T | None", self.watch.shown(_KINDS[kind], name))
 
-    def shown_by_uid(self, kind: type[T], uid: str) -> T | None:
-        """Answer the object with this uid as the watch has shown it."""
-        return cast("T | None", self.watch.shown_by_uid(_KINDS[kind], uid))
+    def shown_by_key(self, kind: type[T], key: str) -> T | None:
+        """Answer the object with this second key as the watch has shown it."""
+        return cast("T | None", self.watch.shown_by_key(_KINDS[kind], key))
 
     def all_true(self, kind: type[T]) -> list[T]:
         """Answer every object of the kind, as the API server has them."""
         return cast("list[T]", list(self._truth[_KINDS[kind]].values()))
 
-    def all_shown(self, kind: type[T]) -> list[T]:
+    def all_shown(self, kind: type[T]) -> Sequence[T]:
         """Answer every object of the kind, as the watch has shown them."""
-        return cast("list[T]", list(self.watch.shown(_KINDS[kind]).values()))
+        return cast("Sequence[T]", self.watch.all_shown(_KINDS[kind]))
 
-    def put(self, thing: T, *, own: bool = False) -> T:
-        """Store the object under a new version; whoever writes as the engine (`own`) can read it at once."""
-        kept = cast("T", replace(cast("Any", thing), resource_version=self.version()))
+    def put(self, thing: T, answer: Answer = Answer.NOTHING, **changes: Any) -> T:
+        """Store the object with these changes, under a new version."""
+        kept = cast("T", replace(cast("Any", thing), resource_version=self.version(), **changes))
         self._truth[_KINDS[type(thing)]][thing.name] = kept
-        self._note(kept, kept, own=own)
+        self._note(kept, kept, answer)
         return kept
 
-    def remove(self, thing: Thing, *, own: bool = False) -> None:
+    def remove(self, thing: Thing, answer: Answer = Answer.NOTHING) -> None:
         """Take the object off the shelf."""
         del self._truth[_KINDS[type(thing)]][thing.name]
         self.version()
-        self._note(thing, None, own=own)
+        self._note(thing, None, answer)
 
     def answer(self, thing: T) -> T:
         """Have the writer read this object as it is."""
         self.watch.answer(_KINDS[type(thing)], thing)
         return thing
 
-    def settle(self, thing: T, *, own: bool = False) -> T | None:
+    def settle(self, thing: T, answer: Answer = Answer.NOTHING) -> T | None:
         """Store the object, unless it is being deleted and no finalizer holds it: then it vanishes, and None is it."""
         finalizers = getattr(thing, "finalizers", ())
         if getattr(thing, "deletion_requested_at", None) and not finalizers:
-            self.remove(thing, own=own)
+            self.remove(thing, answer)
             return None
-        return self.put(thing, own=own)
+        return self.put(thing, answer)
 
     def relist(self) -> None:
         """Have the watch begin anew, with a list of everything."""
-        self.watch.relist(self._truth)
+        self.watch.relist(self._truth, self._version)
 
-    def _note(self, thing: Thing, after: Thing | None, *, own: bool) -> None:
-        kind, now = _KINDS[type(thing)], self._clock.now()
-        self.watch.note(Happened(at=now, kind=kind, name=thing.name, uid=thing.uid, thing=after), own=own)
+    def _note(self, thing: Thing, after: Thing | None, answer: Answer) -> None:
+        happened = Happened(
+            at=self._clock.now(),
+            version=self._version,
+            kind=_KINDS[type(thing)],
+            name=thing.name,
+            uid=thing.uid,
+            thing=after,
+        )
+        self.watch.note(happened, answer)
 
-    def _announce(self, kind: Kind, name: str, deleted: bool) -> None:  # noqa: FBT001 - told by position, to a callable
+    def _announce(self, kind: Kind, change: Change) -> None:
         namespace = "" if kind is Kind.NODE else self.namespace
-        self.listener(ObjectChange(kind=kind, namespace=namespace, name=name, deleted=deleted))
+        self.listener(ObjectChange(kind=kind, namespace=namespace, name=change.name, deleted=change.deleted))

@@ -11,7 +11,7 @@ from engine.simulators.metal.calls import Call, Premises, answer
 from engine.simulators.metal.catalog import Reservation
 from engine.simulators.metal.devices import Device, Fate, Order, State
 from engine.simulators.metal.faults import FaultKind, Operation
-from engine.simulators.metal.lists import Page, chosen, shaped
+from engine.simulators.metal.lists import SHAPING, Page, chosen, shaped
 from engine.simulators.metal.orders import (
     NEXT_AVAILABLE,
     NO_ADDRESSES,
@@ -200,7 +200,7 @@ class DeviceCalls:
 
     def _document(self, device: Device, call: Call) -> bytes:
         document = self._renderer.device(device)
-        if not call.request.query:
+        if SHAPING.isdisjoint(call.request.query):
             return document
         included: dict[str, Callable[[], Any]] = {
             "project": lambda: self._renderer.project(device.order.project),

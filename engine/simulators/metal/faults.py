@@ -104,6 +104,8 @@ class Faults:
 
     def strike(self, kind: FaultKind, operation: Operation) -> FaultRule | None:
         """Answer the rule that strikes this request, if one does; a strike counts."""
+        if not self._rules:
+            return None
         for key in ((kind, operation), (kind, None)):
             rule = self._rules.get(key)
             if rule and rule.left != 0 and (rule.share >= 1 or self._seed.chance(rule.share)):

@@ -15,6 +15,9 @@ from engine.simulators.metal.render import PLAN_CATEGORIES
 PER_PAGE_DEFAULT = 10
 PAGE_MAX = 100_000
 
+SHAPING = frozenset({"include", "include[]", "exclude", "exclude[]"})
+"""The parameters of a query that change what a document shows."""
+
 Query = Mapping[str, list[str]]
 
 
