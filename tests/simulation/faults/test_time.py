@@ -40,11 +40,12 @@ class Disk:
 
     def __getattr__(self, name: str) -> Any:
         if self.full and name in STORE_CALLS:
-            return self._refuse
+            return _refuse
         return getattr(self._inside, name)
 
-    def _refuse(self, *_arguments: object, **_named: object) -> None:
-        raise StoreUnavailableError("the disk is full")
+
+def _refuse(*_arguments: object, **_named: object) -> None:
+    raise StoreUnavailableError("the disk is full")
 
 
 @contextmanager
