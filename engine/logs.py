@@ -5,8 +5,7 @@ Nothing secret may be handed to a logger: no token, no userdata, no request or r
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 import structlog
@@ -17,11 +16,9 @@ def logger(name: str) -> Any:
     return structlog.stdlib.get_logger(name)
 
 
-@contextmanager
-def bound(**fields: Any) -> Iterator[None]:
+def bound(**fields: Any) -> AbstractContextManager[None]:
     """Put these fields on every line of this thread until the block ends."""
-    with structlog.contextvars.bound_contextvars(**fields):
-        yield
+    return structlog.contextvars.bound_contextvars(**fields)
 
 
 def configure(*, level: str = "INFO", style: str = "text", stream: TextIO | None = None) -> None:

@@ -15,6 +15,7 @@ DUE_MAX = 1000  # rows that one turn hands out; the next turn comes within a sec
 _TAKE_SECONDS = 0.5  # how long a worker waits before it shows that it lives
 _ELSEWHERE_RETRY = timedelta(seconds=1)  # another replica works on it; look again when it may be done
 _AWAY_RETRY = timedelta(seconds=2)
+_RUNS = {ran: RUNS.labels(result=ran.value) for ran in Ran}
 
 
 class Dispatch:
@@ -87,7 +88,7 @@ class Dispatch:
     def _run(self, uid: MachineUid) -> None:
         try:
             report = self._runner.run(uid)
-            RUNS.labels(result=report.ran.value).inc()
+            _RUNS[report.ran].inc()
             self._retry(uid, report)
         finally:
             self._queue.done(uid)

@@ -20,6 +20,7 @@ from engine.domain.phase import status_of
 from engine.domain.states import State
 from engine.domain.triggers import Trigger
 from engine.domain.wanted import MACHINE_FINALIZER, MachineObject
+from engine.ports.cluster import MachineEvent
 from engine.ports.store import Claim, Commit, HistoryFilter, Store
 from engine.providers.equinix.spec import UID_TAG_PREFIX
 from engine.simulators.cluster import SimulatedCluster
@@ -56,7 +57,7 @@ class Truth:
     store: Store
     cluster: SimulatedCluster
     cloud: MetalSimulator
-    canaries: tuple[str, ...]
+    canaries: tuple[bytes, ...]
     """Secrets that must appear nowhere."""
     now: Callable[[], datetime]
     """The true time, whatever the engine's clocks say."""
@@ -284,9 +285,9 @@ class Invariants:
     def _no_secret_is_told(self, call: Call) -> None:
         """Whatever leaves the engine for others to read: the database, statuses, metadata and Events."""
         told = _words.encode([_readable(each) for each in (*call.arguments, *call.named.values())])
-        if any(canary.encode() in told for canary in self._truth.canaries):
-            raise BrokenPromiseError(f"I8: a secret stands in {call.name}")
-
+        for canary in self._truth.canaries:
+            if canary in told:
+                raise BrokenPromiseError(f"I8: a secret stands in {call.name}")
 
     def _billing(self) -> dict[str, Sequence[DeviceView]]:
         owned: dict[str, list[DeviceView]] = {}
@@ -310,7 +311,9 @@ def _readable(told: object) -> object:
     """Answer what others can read of an argument: of a commit what it adds, of anything else the whole."""
     if isinstance(told, Commit):
         return (told.entries, told.opened, told.resolved, told.record.problem)
-    return None if isinstance(told, Claim | MachineObject) else told
+    if isinstance(told, MachineEvent):
+        return (told.reason, told.message, told.key)
+    return None if isinstance(told, (Claim, MachineObject)) else told
 
 
 def owner_of(device: DeviceView) -> str:

@@ -40,7 +40,8 @@ class Life:
         return self.claimed_until is not None and self.claimed_until > now
 
     def set_due(self, at: datetime | None) -> None:
-        self.record = replace(self.record, due_at=at)
+        if self.record.due_at != at:
+            self.record = replace(self.record, due_at=at)
         self.worker = self.claimed_until = None
 
 
@@ -117,11 +118,12 @@ class ModelStore:
             life.entries += commit.entries
             life.intents += commit.opened
             life.intents = [self._resolved(intent, commit.resolved) for intent in life.intents]
+            expires_at = claim.expires_at if commit.release else now + span
             if commit.release:
                 life.set_due(commit.record.due_at)
-                return replace(claim, record=commit.record)
-            life.worker, life.claimed_until = claim.worker, now + span
-            return replace(claim, record=commit.record, expires_at=now + span)
+            else:
+                life.worker, life.claimed_until = claim.worker, expires_at
+            return Claim(record=commit.record, worker=claim.worker, fence=claim.fence, expires_at=expires_at)
 
     def release(self, *, claim: Claim, due_at: datetime | None) -> None:
         with self._lock:

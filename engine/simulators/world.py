@@ -20,6 +20,7 @@ from engine.domain.retry import Backoff
 from engine.domain.states import ACTIVE_HEALTHY
 from engine.domain.wanted import CLOSE_BREAKER_ANNOTATION, MachineObject
 from engine.jobs.poll_inventory import Cadence
+from engine.ports.cluster import MachineEvent
 from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
 from engine.providers.equinix.api import EquinixSettings
@@ -322,7 +323,7 @@ class World:
             store=self.store,
             cluster=self.cluster,
             cloud=self.cloud,
-            canaries=CANARIES,
+            canaries=tuple(canary.encode() for canary in CANARIES),
             now=self.clock.now,
             orphan_age=self.settings.orphans.age,
         )
@@ -332,10 +333,8 @@ class World:
         self.cloud.handle(HttpRequest(method=method, path=f"/metal/v1/{path}", headers=headers, body=text))
 
     def _note(self, call: Call, outcome: str) -> None:
-        first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
-        subject = getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first
         self.invariants.after(call, outcome)
-        self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {str(subject)[:80]} {outcome}")
+        self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {_subject(call)} {outcome}")
 
     def _join(self) -> None:
         """Have the kubelets of devices that are up register, and those of devices that are gone fall silent."""
@@ -355,6 +354,15 @@ class World:
             if not late and device.id not in self._joined and self.cluster.user.machine(device.hostname):
                 self._joined.add(device.id)
                 self.cluster.user.make_node(device.hostname, provider_id=f"equinixmetal://{device.id}")
+
+
+def _subject(call: Call) -> str:
+    first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
+    if isinstance(first, str):
+        return first
+    if isinstance(first, MachineEvent):
+        return first.key
+    return str(getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first)[:80]
 
 
 def _metal(world: World, clock: Clock) -> EquinixMetal:

@@ -65,7 +65,10 @@ class _Account:
 
 
 class Inventory:
-    """The board on which the poll job pins its lists and from which the steps read."""
+    """The board on which the poll job pins its lists and from which the steps read.
+
+    What is pinned up is never changed, only replaced, so a single look needs no lock.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,6 +77,9 @@ class Inventory:
 
     def register(self, cloud: Cloud) -> None:
         """Have the account of this cloud listed from now on; the newest cloud object of an account is used."""
+        known = self._accounts.get(cloud.account)
+        if known is not None and known.cloud is cloud:
+            return
         with self._lock:
             held = self._accounts.get(cloud.account)
             if held is None:
@@ -94,15 +100,13 @@ class Inventory:
 
     def snapshot(self, account: AccountKey) -> Snapshot | None:
         """Answer the last complete list, if there was one since the program started."""
-        with self._lock:
-            held = self._accounts.get(account)
-            return held.snapshot if held else None
+        held = self._accounts.get(account)
+        return held.snapshot if held else None
 
     def problem(self, account: AccountKey) -> Problem | None:
         """Answer why the last attempt to list failed; None when it succeeded or there was none."""
-        with self._lock:
-            held = self._accounts.get(account)
-            return held.problem if held else None
+        held = self._accounts.get(account)
+        return held.problem if held else None
 
     def own(self, device_id: DeviceId, uid: MachineUid) -> None:
         """Remember whose device this is, also when it carries no tag of ours."""

@@ -42,8 +42,7 @@ class Marks:
 
     def known(self, key: Hashable) -> float | None:
         """Answer when this happened, None when this process does not know."""
-        with self._lock:
-            return self._marks.get(key)
+        return self._marks.get(key)
 
     def forget(self, *keys: Hashable) -> None:
         """Drop marks that nobody needs any more."""
@@ -138,8 +137,8 @@ class Observer:
         return next((each for each in intents if each.kind is IntentKind.ORDER and each.unresolved), None)
 
     def _marked(self, what: str, devices: list[DeviceId]) -> dict[DeviceId, float]:
-        marked = {each: self.marks.known((what, each)) for each in devices}
-        return {device_id: instant for device_id, instant in marked.items() if instant is not None}
+        marked = [(each, self.marks.known((what, each))) for each in devices]
+        return {device_id: instant for device_id, instant in marked if instant is not None}
 
     def _shown_before(self, devices: list[DeviceId], snapshot: Snapshot | None) -> frozenset[DeviceId]:
         """Only for devices that the list misses; what earlier processes were shown is asked for once."""

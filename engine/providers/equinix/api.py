@@ -140,7 +140,7 @@ class Api:
                 body += chunk
                 if len(body) > self._settings.body_bytes_max:
                     return Silence(reason=f"the answer is larger than {self._settings.body_bytes_max} bytes", sent=True)
-            headers = {name.lower(): value for name, value in response.headers.items()}
+            headers = dict(response.headers.lower_items())
             return Answer(status=response.status_code, headers=headers, body=bytes(body))
 
     def _prepared(

@@ -79,7 +79,8 @@ class MetalSimulator:
             self.journal.calls[operation] += 1
             response = self._instead(operation) or self._outcome(request, match, now)
             response = self._afterwards(response, operation)
-            return replace(response, delay=self._delay(operation))
+            delay = self._delay(operation)
+            return replace(response, delay=delay) if delay else response
 
     def devices(self) -> list[DeviceView]:
         """Answer the devices that the API still shows, the oldest first."""

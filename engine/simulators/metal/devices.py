@@ -124,6 +124,8 @@ class Device:
     """When the bill ended: at the delete, or when it vanished."""
     rendered: bytes | None = None
     """Its JSON until something changes."""
+    lasting: tuple[Order, bool, bytes] | None = None
+    """The part of its JSON that only its order and its having addresses decide, with the two."""
     viewed: DeviceView | None = None
     """How it looks from outside until something changes."""
 

@@ -15,8 +15,8 @@ VERSION = 1
 def dump(fleet: Fleet) -> dict[str, Any]:
     """Answer everything about the devices as plain JSON values."""
     # How they look can be made again, so it is left out.
-    devices = [msgspec.to_builtins(replace(device, rendered=None, viewed=None)) for device in fleet.everything()]
-    return {"version": VERSION, "created": fleet.created, "devices": devices}
+    bare = [replace(device, rendered=None, lasting=None, viewed=None) for device in fleet.everything()]
+    return {"version": VERSION, "created": fleet.created, "devices": [msgspec.to_builtins(device) for device in bare]}
 
 
 def load(document: dict[str, Any], fleet: Fleet, catalog: Catalog) -> None:

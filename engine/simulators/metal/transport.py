@@ -69,7 +69,7 @@ def _read(request: requests.PreparedRequest) -> HttpRequest:
         method=request.method or "GET",
         path=url.path,
         query=parse_qs(url.query, keep_blank_values=True),
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=dict(request.headers.lower_items()),
         body=body.encode() if isinstance(body, str) else body,
     )
 
