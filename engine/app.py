@@ -293,6 +293,7 @@ def _policy(settings: Settings) -> Policy:
     return Policy(
         creation_timeout=settings.machine_creation_timeout,
         visibility_window=settings.visibility_window,
+        vanished_after=settings.visibility_window,
         capacity_retry=settings.resource_exhausted_retry,
         reservation_cooldown=settings.reservation_cooldown,
         backoff=Backoff(first=settings.retry_first, longest=settings.retry_longest),

@@ -59,7 +59,8 @@ class Settings(BaseModel):
     resource_exhausted_retry: Span = timedelta(minutes=10)
     """How long to wait when the cloud has no such hardware; the contract's default."""
     visibility_window: Span = timedelta(minutes=2)
-    """How long a new device may be missing from the cloud's list; after a lost answer nothing is bought sooner."""
+    """How long the cloud's list may be wrong about a device: after a lost answer nothing is bought sooner, and one that
+    is refused by its id (403) counts as gone no sooner."""
     retry_first: Span = timedelta(seconds=2)
     """The first wait after a failed attempt; it doubles with each further one."""
     retry_longest: Span = timedelta(minutes=3)

@@ -69,6 +69,8 @@ class Cache(Generic[T]):
         """Versions that our own guarded writes made: their events tell nothing new."""
         self._buried: dict[str, str] = {}
         """Uids and names of objects whose end an answer told us before the watch did."""
+        self._risen: set[str] = set()
+        """Uids of buried objects that one list has shown: it may be older than the burial, a second one is not."""
 
     def get(self, name: str) -> T | None:
         """Answer the object of this name."""
@@ -173,9 +175,16 @@ class Cache(Generic[T]):
         return Change(name=after.name, deleted=False) if self._notable(before, after) else None
 
     def _dig(self, listed: AbstractSet[str]) -> list[Change]:
-        """Answer the buried objects that the list no longer holds: no event will tell of them."""
+        """Answer the buried objects that the list no longer holds: no event will tell of them.
+
+        One that two lists hold is back: a backup restored it, under the uid that it had.
+        """
         gone = [uid for uid in self._buried if uid not in listed]
-        return [Change(name=self._buried.pop(uid), deleted=True) for uid in gone]
+        changes = [Change(name=self._buried.pop(uid), deleted=True) for uid in gone]
+        for uid in self._risen & self._buried.keys():
+            del self._buried[uid]
+        self._risen = self._buried.keys() & listed
+        return changes
 
     def _expect(self, version: str) -> None:
         if len(self._echoes) >= ECHOES_MAX:

@@ -68,6 +68,7 @@ QUICK_POLICY = Policy(
     capacity_retry=timedelta(seconds=30),
     reservation_cooldown=timedelta(seconds=15),
     release_repeat=timedelta(seconds=30),
+    vanished_after=timedelta(minutes=2),
     object_lost_after=timedelta(seconds=60),
     objects_lost_after=timedelta(minutes=5),
     backoff=Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=20)),

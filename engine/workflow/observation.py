@@ -87,7 +87,7 @@ class Observer:
             open_order=open_order,
             doubt_since=self.marks.first(open_order.intent_id) if open_order else 0.0,
             released_since=self._marked("released", devices),
-            denied_since=self._marked("denied", devices),
+            denied_since=self._denied(devices, snapshot),
             shown_before=self._shown_before(devices, snapshot),
             admitted_here=self.marks.known(("admitted", record.uid)) is not None,
             order_barred=self.breakers.order_barred(record),
@@ -139,6 +139,14 @@ class Observer:
     def _marked(self, what: str, devices: list[DeviceId]) -> dict[DeviceId, float]:
         marked = [(each, self.marks.known((what, each))) for each in devices]
         return {device_id: instant for device_id, instant in marked if instant is not None}
+
+    def _denied(self, devices: list[DeviceId], snapshot: Snapshot | None) -> dict[DeviceId, float]:
+        """A list that shows a device puts an end to the doubt that a denied look raised."""
+        marked = self._marked("denied", devices)
+        for each in [each for each in marked if snapshot is not None and each in snapshot.devices]:
+            self.marks.forget(("denied", each))
+            del marked[each]
+        return marked
 
     def _shown_before(self, devices: list[DeviceId], snapshot: Snapshot | None) -> frozenset[DeviceId]:
         """Only for devices that the list misses; what earlier processes were shown is asked for once."""

@@ -22,6 +22,8 @@ class Policy:
     """How long a reservation is wiped after its device went; about 4 minutes were seen."""
     release_repeat: timedelta = timedelta(minutes=5)
     """A device that is still held this long after its return was accepted is asked for again."""
+    vanished_after: timedelta = timedelta(minutes=2)
+    """How long complete lists must miss a device, and a look at it be denied, before we believe that it is gone."""
     object_lost_after: timedelta = timedelta(minutes=5)
     """How long a Machine object must be missing from complete lists before we believe it."""
     objects_lost_after: timedelta = timedelta(hours=1)

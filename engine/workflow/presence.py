@@ -82,14 +82,16 @@ def proves_gone(context: Context, device_id: DeviceId, outcome: Outcome) -> bool
 
     A failed on-demand device is moved out of the account and answers 403. So does any device to a key that lost its
     rights, or that belongs to another project. So a 403 counts only when this very account was shown the device
-    before, and was given a complete list after a first 403: then it is the device that went, and not the right.
+    before, and is given complete lists without it all the time between a first 403 and one minutes later: then it is
+    the device that went, and not the right.
     """
     if isinstance(outcome, DeviceNotFoundError):
         return True
     denied = context.denied_since.get(device_id)
     if not isinstance(outcome, AccessDeniedError) or denied is None or context.list_problem:
         return False
-    return device_id in context.shown_before and context.listed_since(denied)
+    settled = denied + context.policy.vanished_after.total_seconds()
+    return device_id in context.shown_before and context.listed_since(settled)
 
 
 def with_release(context: Context, release: Release) -> tuple[Release, ...]:

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 from engine.domain.breakers import WINDOW, Limits, too_many_wasted, wasted
 from engine.domain.ids import MachineUid
 from engine.domain.machine import HistoryEntry
+from engine.domain.states import State
 from engine.domain.triggers import Trigger
 from engine.workflow.rate import Rate
 
@@ -20,6 +21,7 @@ _SERVES: Final = frozenset({Trigger.NODE_JOINED, Trigger.DEVICE_READIED})
 _ENDS: Final = frozenset(
     {Trigger.DEVICE_FAILED, Trigger.DEVICE_LOST, Trigger.CREATION_TIMED_OUT, Trigger.DELETION_REQUESTED}
 )
+_BUYING: Final = frozenset({State.PENDING, State.PROVISIONING})
 _NEVER: Final = float("inf")
 
 
@@ -77,7 +79,7 @@ class Purchases:
                 held.gate, held.trying = Gate.CLOSED, None
         if wasted(entry, self._up.get(entry.uid)):
             held.wasted.add(at)
-        if entry.trigger in _SERVES | _ENDS:
+        if entry.target.state not in _BUYING:
             self._up.pop(entry.uid, None)
             if held.trying == entry.uid:
                 held.trying = None

@@ -55,7 +55,7 @@ class Context:
     released_since: Mapping[DeviceId, float]
     """Monotonic instants at which this process saw the returns accepted; absent means before it started."""
     denied_since: Mapping[DeviceId, float]
-    """Monotonic instants at which this process was first denied a look at a device that it may have lost."""
+    """Monotonic instants at which this process was first denied a look at a device that no list has shown since."""
     shown_before: frozenset[DeviceId]
     """The devices of this machine that the list misses, and that this very account was shown at some time."""
     admitted_here: bool

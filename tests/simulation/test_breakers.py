@@ -200,6 +200,25 @@ def test_a_class_that_wasted_tries_one_device_at_a_time_and_goes_on_when_one_ser
     assert not world.engine.breakers.opened()
 
 
+def test_a_try_that_ends_in_any_way_makes_room_for_the_next() -> None:
+    """On trial, the Machine that tries is removed by force; the next one may buy."""
+    world = World(Seed("waste"), ModelStore(), SETTINGS)
+    doomed_class(world)
+    replace_failed(world, timedelta(minutes=5))
+    world.create("second")
+    world.create("third")
+    world.cloud.faults.replace()
+    bought = len(world.cloud.history())
+    for _ in range(600):
+        replace_failed(world, timedelta(seconds=10))
+        if len(world.cloud.history()) > bought:
+            break
+    world.cluster.user.strike_out(MachineObject, world.cloud.history()[-1].hostname)
+    replace_failed(world, timedelta(minutes=30))
+    serving = [each for each in world.places().values() if each == "Active/healthy"]
+    assert len(serving) == len(world.cluster.user.machines()) > 0
+
+
 def test_an_operator_lets_a_class_buy_again() -> None:
     """The annotation closes the breaker at once; the same value is not obeyed a second time."""
     world = World(Seed("waste"), ModelStore(), SETTINGS)

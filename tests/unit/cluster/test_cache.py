@@ -127,6 +127,14 @@ def test_a_buried_object_is_told_by_a_list(cache: Cache[Thing]) -> None:
     assert cache.replace({}, version="9", unreadable=()) == [told(deleted=True)]
 
 
+def test_a_buried_object_that_a_backup_restores_is_shown_again(cache: Cache[Thing]) -> None:
+    """The first list that holds it may be an old one; the second is not."""
+    cache.bury("a", "uid-a")
+    assert cache.replace(listed(thing("a", 6)), version="6", unreadable=()) == []
+    assert cache.replace(listed(thing("a", 6)), version="8", unreadable=()) == [told()]
+    assert cache.get("a") == thing("a", 6)
+
+
 def test_a_list_older_than_an_answer_loses(cache: Cache[Thing]) -> None:
     """What we wrote after the list was read stays, and is told because others' changes may hide in it."""
     cache.answer(thing("a", 9), guarded=True)

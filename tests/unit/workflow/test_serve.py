@@ -25,6 +25,7 @@ from engine.ports.provider import (
     ProviderRefusal,
     UnavailableError,
 )
+from engine.workflow.policy import Policy
 from engine.workflow.presence import proves_gone
 from engine.workflow.step import (
     Accepted,
@@ -159,11 +160,12 @@ def test_only_a_proof_makes_a_device_lost(step: Install, outcome: ProviderRefusa
 
 
 def test_a_403_proves_a_loss_only_beside_the_right_list() -> None:
-    """This account was shown the device, and was given a complete list after a first 403."""
+    """This account was shown the device, and was given a complete list when a first 403 was minutes ago."""
     refusal = AccessDeniedError("403")
+    minutes = Policy().vanished_after.total_seconds()
     right = context(
         SERVING,
-        denied_since={ONE: MONOTONIC - 2},
+        denied_since={ONE: MONOTONIC - minutes - 2},
         shown_before=frozenset({ONE}),
         snapshot=snapshot(started=MONOTONIC - 1),
     )
@@ -174,6 +176,7 @@ def test_a_403_proves_a_loss_only_beside_the_right_list() -> None:
     assert not proves_gone(replace(right, shown_before=frozenset()), ONE, refusal)
     assert not proves_gone(replace(right, list_problem=FAULT), ONE, refusal)
     assert not proves_gone(replace(right, snapshot=snapshot(started=MONOTONIC - 3)), ONE, refusal)
+    assert not proves_gone(replace(right, denied_since={ONE: MONOTONIC - minutes}), ONE, refusal)
 
 
 @pytest.mark.parametrize("of", [INSTALLING, SERVING], ids=["install", "serve"])
