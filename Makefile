@@ -76,6 +76,10 @@ controlplane: $(STAMP) ## Build the real control plane that tests use; needs Go,
 bench: $(STAMP) ## Measure a wave of N=1000 machines.
 	@$(BIN)/python tests/benchmarks/wave.py --machines $(N)
 
+.PHONY: bench-lives
+bench-lives: $(STAMP) ## Measure how many simulated lives a second one core carries.
+	@$(BIN)/python tests/benchmarks/lives.py
+
 .PHONY: soak
 soak: $(STAMP) ## Play simulated worlds FOR=1h, from SEED=0 on; fails when a promise broke or a fault met too few places.
 	@$(BIN)/machine-engine simulate soak --for $(FOR) --first-seed $(SEED)
