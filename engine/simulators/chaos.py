@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from engine.domain.breakers import Breaker
@@ -93,7 +94,11 @@ class Chaos:
         kind = DEEDS[deed.name]
         self._say(f"begins {deed}")
         self.done[deed.name] += 1
-        kind.begin(self._world, *deed.args)
+        act = partial(kind.begin, self._world, *deed.args)
+        if kind.anytime and self._plan.interleaved:
+            self._world.meanwhile.append(act)
+        else:
+            act()
         if kind.end:
             self._in_force.append((deed.step + deed.lasts, deed))
 

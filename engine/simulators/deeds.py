@@ -38,6 +38,13 @@ class DeedKind:
     draw: Callable[[Seed], tuple[Arg, ...]] = lambda _seed: ()
     lasts_max: int = 0
     wish: bool = False
+    by_hand: bool = False
+    """Whether people do it, to whom it does not matter what the engine is waiting for."""
+
+    @property
+    def anytime(self) -> bool:
+        """Whether it can happen while the engine waits for a call."""
+        return self.wish or self.by_hand
 
 
 def _pick(*things: Arg) -> Callable[[Seed], tuple[Arg, ...]]:
@@ -288,13 +295,13 @@ DEEDS: dict[str, DeedKind] = {
     ),
     "store_lost": DeedKind(weight=1, begin=_lose_store),
     "store_restored": DeedKind(weight=1, begin=_back_up, end=_restore, lasts_max=LASTS_MAX),
-    "device_taken": DeedKind(weight=1, begin=_take_device, draw=_number),
-    "device_renamed": DeedKind(weight=1, begin=_rename_device, draw=_number),
-    "device_untagged": DeedKind(weight=1, begin=_untag_device, draw=_number),
-    "device_off": DeedKind(weight=1, begin=_power_off, end=power_on, draw=_number, lasts_max=LASTS_MAX),
-    "finalizer_stripped": DeedKind(weight=1, begin=_strip_finalizer, draw=_number),
-    "object_lost": DeedKind(weight=1, begin=_strike_out, draw=_number),
-    "foreign_device": DeedKind(weight=1, begin=_buy_foreign),
+    "device_taken": DeedKind(weight=1, by_hand=True, begin=_take_device, draw=_number),
+    "device_renamed": DeedKind(weight=1, by_hand=True, begin=_rename_device, draw=_number),
+    "device_untagged": DeedKind(weight=1, by_hand=True, begin=_untag_device, draw=_number),
+    "device_off": DeedKind(weight=1, by_hand=True, begin=_power_off, end=power_on, draw=_number, lasts_max=LASTS_MAX),
+    "finalizer_stripped": DeedKind(weight=1, by_hand=True, begin=_strip_finalizer, draw=_number),
+    "object_lost": DeedKind(weight=1, by_hand=True, begin=_strike_out, draw=_number),
+    "foreign_device": DeedKind(weight=1, by_hand=True, begin=_buy_foreign),
 }
 """Every deed by its name."""
 

@@ -24,6 +24,7 @@ from engine.ports.store import Store
 from engine.reconcile.orphans import OrphanPolicy
 from engine.simulators.invariants import BrokenPromiseError
 from engine.simulators.ports import Tap
+from engine.simulators.seed import Seed
 from engine.workflow.belief import Belief
 from engine.workflow.binding import Bindings
 from engine.workflow.breakers import Breakers
@@ -83,6 +84,8 @@ class Engine:
         self._sweep = self._assemble_sweep()
         self._reap = Reap(clock=self._clock, store=self._store, wake=self.dispatch.wake)
         self._reaped_at = _LONG_AGO
+        self._jobs = (self.sync.turn, self.breakers.turn, self.poll.turn, self._sweep.turn, self.dispatch.turn)
+        self._in_turn: set[Callable[[], None]] = set()
         self._cluster.start(self.sync.notice)
 
     def turn(self) -> None:
@@ -97,6 +100,14 @@ class Engine:
             self._take(self._reap.turn)
             self._reaped_at = self._clock.monotonic()
         self._serve()
+
+    def interleave(self, chance: Seed) -> None:
+        """Let another thread of the process act while one waits for a call: a worker as often as a job."""
+        chosen = chance.integer(-len(self._jobs), len(self._jobs) - 1)
+        if chosen < 0:
+            self.dispatch.serve_next(0.0)
+        else:
+            self._take(self._jobs[chosen])
 
     def _assemble_runner(self) -> Runner:
         marks, policy = Marks(self._clock), self._around.policy
@@ -160,9 +171,18 @@ class Engine:
         )
 
     def _take(self, turn: Callable[[], None]) -> None:
-        """A turn that the outside world spoils is over, as in production; a bug ends the simulation."""
-        with suppress(EngineError):
-            turn()
+        """A turn that the outside world spoils is over, as in production; a bug ends the simulation.
+
+        No job has two turns at once.
+        """
+        if turn in self._in_turn:
+            return
+        self._in_turn.add(turn)
+        try:
+            with suppress(EngineError):
+                turn()
+        finally:
+            self._in_turn.discard(turn)
 
     def _serve(self) -> None:
         for _ in range(RUNS_MAX):

@@ -18,6 +18,8 @@ from engine.simulators.world import WorldSettings
 
 IDLE_WEIGHT = 30  # steps without a deed let machines get somewhere; about half of all steps are such
 ORPHAN_AGE = timedelta(minutes=5)  # so that orphans of a plan go within its peace
+THREADS = (0.0, 0.0, 0.02, 0.1, 0.3)
+"""How busy the threads of the engine are beside each other, from world to world."""
 TICK_MAX = timedelta(seconds=8)  # less than the quiet cadence of the polls, so that no poll is skipped
 
 
@@ -50,6 +52,8 @@ class Plan:
     target: bool = True
     page_size: int = 100
     lag_seconds: int = 0
+    interleaved: float = 0.0
+    """At what share of the instants around a call another thread acts."""
     power_cuts: bool = False
     """Whether the database is a real SQLite file, on a disk whose power fails with every kill and in between."""
 
@@ -63,6 +67,7 @@ class Plan:
             lag=lag,
             tick_max=TICK_MAX,
             orphans=OrphanPolicy(age=ORPHAN_AGE),
+            interleaved=self.interleaved,
         )
 
 
@@ -92,6 +97,7 @@ def draw_plan(seed: str, *, steps: int, faults: Collection[str] | None = None, p
         target=number.child("target").chance(0.7),
         page_size=number.child("pages").integer(1, 3),
         lag_seconds=number.child("lag").integer(0, 3),
+        interleaved=THREADS[number.child("threads").integer(0, len(THREADS) - 1)],
         power_cuts=power_cuts,
     )
 

@@ -75,13 +75,16 @@ class Tap:
         mishaps: Mapping[int, Moment] | None = None,
         before: Callable[[Call], None] | None = None,
         after: Callable[[Call, str], None] | None = None,
+        between: Callable[[], None] | None = None,
     ) -> None:
+        """`before` and `after` see each call; `between` lets others act while the caller waits for it."""
         self.next = first
         """The number of the next call."""
         self.dead = False
         self._mishaps: Mapping[int, Moment] = {} if mishaps is None else mishaps
         self._before = before or (lambda _call: None)
         self._after = after or (lambda _call, _outcome: None)
+        self._between = between
 
     def kill(self) -> None:
         """Let this life end: every call from now on raises."""
@@ -101,8 +104,7 @@ class Tap:
 
     def call(self, name: str, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Make the call, unless the process is dead or dies here."""
-        if self.dead:
-            raise SimulatedCrash(name)
+        self._wait(name)
         call = Call(number=self.next, name=name, arguments=arguments, named=named)
         self.next += 1
         moment = self._mishaps.get(call.number)
@@ -116,9 +118,16 @@ class Tap:
             self._after(call, f"{outcome}, lost")
             raise _loss(name)
         self._after(call, outcome)
+        self._wait(name)
         if isinstance(answer, EngineError):
             raise answer
         return answer
+
+    def _wait(self, name: str) -> None:
+        if self._between and not self.dead:
+            self._between()
+        if self.dead:
+            raise SimulatedCrash(name)
 
     def _made(self, call: Call, act: Callable[..., Any]) -> tuple[Any, str]:
         try:

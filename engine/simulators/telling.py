@@ -11,7 +11,8 @@ def report_lines(report: Report) -> Iterator[str]:
     """Yield what one world was, and whether it kept every promise."""
     plan = report.plan
     power = ", on SQLite whose power fails" if plan.power_cuts else ""
-    yield f"seed {plan.seed}: {plan.steps} steps, {len(plan.deeds)} wishes and faults{power}"
+    busy = f", {plan.interleaved:.0%} of all calls interleaved" if plan.interleaved else ""
+    yield f"seed {plan.seed}: {plan.steps} steps, {len(plan.deeds)} wishes and faults{busy}{power}"
     for deed in plan.deeds:
         yield f"  {deed}"
     yield (

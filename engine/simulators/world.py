@@ -6,6 +6,7 @@ takes its turn as often as it would in production.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -75,6 +76,9 @@ QUICK_POLICY = Policy(
     busy_retry=timedelta(seconds=3),
     claim_span=timedelta(seconds=12),
 )
+WAITING_MAX = 3
+"""How many threads wait for calls at once, at most."""
+CALL_TAKES = timedelta(milliseconds=50)
 QUICK_LIMITS = Limits(list_confirmation=timedelta(minutes=2))
 QUICK_ORPHANS = OrphanPolicy()
 QUICK_CADENCE = Cadence(fastest=timedelta(seconds=1), expecting_max=timedelta(seconds=4), quiet=timedelta(seconds=10))
@@ -109,6 +113,8 @@ class WorldSettings:
     """How much time a step lets pass while something happens …"""
     tick_max: timedelta = timedelta(seconds=2)
     """… and, doubling, when nothing does."""
+    interleaved: float = 0.0
+    """At what share of the instants before and after a call another thread of the engine acts."""
 
 
 class World:
@@ -149,6 +155,10 @@ class World:
         self._joined: set[str] = set()
         self._hushed: set[str] = set()
         self._tick = self.settings.tick
+        self.meanwhile: deque[Callable[[], None]] = deque()
+        """What people do while the engine waits for its next calls, at the latest in the end of the step."""
+        self._threads = seed.child("threads")
+        self._waiting = 0
         self.invariants = self._watched()
         self.rotate(TOKEN)
         self.cluster.user.make_class(CLASS, secret=SECRET, spec=self.settings.spec)
@@ -248,6 +258,8 @@ class World:
             self.engine.turn()
         except SimulatedCrash:
             self.crash()
+        while self.meanwhile:
+            self.meanwhile.popleft()()
         self.invariants.after_step()
         idle = self.calls == before
         self._tick = min(self._tick * 2, self.settings.tick_max) if idle else self.settings.tick
@@ -298,7 +310,28 @@ class World:
         return lines
 
     def _tap(self, *, first: int) -> Tap:
-        return Tap(first=first, mishaps=self._mishaps, before=self.invariants.before, after=self._note)
+        return Tap(
+            first=first,
+            mishaps=self._mishaps,
+            before=self.invariants.before,
+            after=self._note,
+            between=self._let_others_act if self.settings.interleaved else None,
+        )
+
+    def _let_others_act(self) -> None:
+        """Time passes in a call: watches tell, people act, and another thread goes on until it waits itself."""
+        if self._waiting >= WAITING_MAX or not self._threads.chance(self.settings.interleaved):
+            return
+        self._waiting += 1
+        try:
+            self.clock.advance(CALL_TAKES)
+            self.cluster.deliver()
+            if self.meanwhile:
+                self.meanwhile.popleft()()
+            else:
+                self.engine.interleave(self._threads)
+        finally:
+            self._waiting -= 1
 
     def _born(self, *, first: int) -> Engine:
         around = Surroundings(

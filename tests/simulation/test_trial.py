@@ -47,6 +47,29 @@ def test_a_failing_plan_is_shrunk_kept_and_played_again(monkeypatch: pytest.Monk
     assert not try_out(small).broken
 
 
+def test_threads_are_interleaved_at_calls_and_repeatable() -> None:
+    """While one thread waits for a call others run machines of theirs; the same plan gives the same trace."""
+    plan = replace(draw_plan("threads", steps=QUICK, faults=[]), interleaved=0.3)
+    first, again, alone = try_out(plan), try_out(plan), try_out(replace(plan, interleaved=0.0))
+    assert not first.broken
+    assert most_claims(first.trace) > most_claims(alone.trace) == 1
+    assert first.trace == again.trace
+    assert any(draw_plan(str(seed), steps=1).interleaved for seed in range(5))
+
+
+def most_claims(trace: list[str]) -> int:
+    """How many machines were worked on at once, at most."""
+    held: set[str] = set()
+    most = 0
+    for words in (line.split() for line in trace):
+        if words[2:3] == ["store.claim"]:
+            held.add(words[3])
+        elif words[2:3] == ["store.release"]:
+            held.discard(words[3])
+        most = max(most, len(held))
+    return most
+
+
 def test_a_plan_that_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
     """Neither a file that is not there, nor one that holds something else, nor one with unknown names is played."""
     path = tmp_path / "plan.json"
