@@ -21,8 +21,8 @@ _SERVES: Final = frozenset({Trigger.NODE_JOINED, Trigger.DEVICE_READIED})
 _ENDS: Final = frozenset(
     {Trigger.DEVICE_FAILED, Trigger.DEVICE_LOST, Trigger.CREATION_TIMED_OUT, Trigger.DELETION_REQUESTED}
 )
+_BUYS: Final = frozenset({Trigger.DEVICE_ORDERED, Trigger.DEVICE_ADOPTED})
 _BUYING: Final = frozenset({State.PENDING, State.PROVISIONING})
-_NEVER: Final = float("inf")
 
 
 class Gate(Enum):
@@ -71,8 +71,8 @@ class Purchases:
         if entry.trigger == Trigger.DEVICE_ACTIVATED:
             self._up[entry.uid] = entry.at
         held = self._classes.setdefault(class_name, _Class())
-        if entry.trigger == Trigger.DEVICE_ORDERED and held.trying == entry.uid:
-            held.trying_until = _NEVER
+        if entry.trigger in _BUYS and held.trying == entry.uid:
+            held.trying_until = at + WINDOW.total_seconds()
         if entry.trigger in _SERVES:
             held.joined.add(at)
             if held.gate is Gate.TRIAL:
