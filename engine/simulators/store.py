@@ -3,6 +3,7 @@
 # ruff: noqa: D102 - what each method must do stands at the port
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -176,9 +177,10 @@ class ModelStore:
             return sorted(entries, key=lambda entry: entry.version)[-wanted.limit :]
         newest = sorted(entries, key=lambda entry: (entry.at, entry.uid, entry.version))[-wanted.limit :]
         # A machine's entries share the places they have, in the order of versions, even when clocks disagreed.
-        order = {uid: sorted(e.version for e in newest if e.uid == uid) for uid in {e.uid for e in newest}}
-        by_key = {(entry.uid, entry.version): entry for entry in newest}
-        return [by_key[entry.uid, order[entry.uid].pop(0)] for entry in newest]
+        in_order: dict[MachineUid, deque[HistoryEntry]] = {}
+        for entry in sorted(newest, key=lambda entry: entry.version):
+            in_order.setdefault(entry.uid, deque()).append(entry)
+        return [in_order[entry.uid].popleft() for entry in newest]
 
     def intents(self, uid: MachineUid) -> Sequence[Intent]:
         with self._lock:
