@@ -13,7 +13,7 @@ from inspect import ismethod
 from typing import Any, cast
 
 from engine.errors import EngineError, StoreUnavailableError
-from engine.ports.cluster import Cluster, ClusterUnavailableError
+from engine.ports.cluster import Cluster, ClusterUnavailableError, MachineEvent
 from engine.ports.provider import Cloud, OutcomeUnknownError, Provider, UnavailableError
 from engine.ports.store import Store
 
@@ -63,6 +63,16 @@ class Call:
     """The port and the method, such as `cloud.order`."""
     arguments: tuple[Any, ...]
     named: dict[str, Any]
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in a word: the uid of a machine, the key of an Event, the id of a device."""
+        first = self.arguments[0] if self.arguments else next(iter(self.named.values()), "")
+        if isinstance(first, str):
+            return first
+        if isinstance(first, MachineEvent):
+            return first.key
+        return str(getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first)[:80]
 
 
 class Tap:

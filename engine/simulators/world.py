@@ -21,7 +21,6 @@ from engine.domain.retry import Backoff
 from engine.domain.states import ACTIVE_HEALTHY
 from engine.domain.wanted import CLOSE_BREAKER_ANNOTATION, MachineObject
 from engine.jobs.poll_inventory import Cadence
-from engine.ports.cluster import MachineEvent
 from engine.ports.provider import DeviceOrder
 from engine.ports.store import Store
 from engine.providers.equinix.api import EquinixSettings
@@ -368,7 +367,7 @@ class World:
 
     def _note(self, call: Call, outcome: str) -> None:
         self.invariants.after(call, outcome)
-        self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {_subject(call)} {outcome}")
+        self.trace.append(f"{self.clock.monotonic():.3f} {call.number} {call.name} {call.subject} {outcome}")
 
     def _join(self) -> None:
         """Have the kubelets of devices that are up register, and those of devices that are gone fall silent."""
@@ -388,15 +387,6 @@ class World:
             if not late and device.id not in self._joined and self.cluster.user.machine(device.hostname):
                 self._joined.add(device.id)
                 self.cluster.user.make_node(device.hostname, provider_id=f"equinixmetal://{device.id}")
-
-
-def _subject(call: Call) -> str:
-    first = call.arguments[0] if call.arguments else next(iter(call.named.values()), "")
-    if isinstance(first, str):
-        return first
-    if isinstance(first, MachineEvent):
-        return first.key
-    return str(getattr(first, "uid", None) or getattr(getattr(first, "record", None), "uid", None) or first)[:80]
 
 
 def _metal(world: World, clock: Clock) -> EquinixMetal:
