@@ -169,6 +169,16 @@ def replace_failed(world: World, span: timedelta) -> None:
                 world.create(f"after-{record.uid[:8]}")
 
 
+def barred_class() -> World:
+    """A world whose class wasted too much, and three Machines that wait until it may buy again."""
+    world = World(Seed("waste"), ModelStore(), SETTINGS)
+    doomed_class(world)
+    replace_failed(world, timedelta(minutes=5))
+    world.create("second")
+    world.create("third")
+    return world
+
+
 def test_a_class_whose_devices_always_fail_stops_buying() -> None:
     """After so many failures nothing is bought, also after a restart; the waiting Machine says why."""
     world = World(Seed("waste"), ModelStore(), SETTINGS)
@@ -185,11 +195,7 @@ def test_a_class_whose_devices_always_fail_stops_buying() -> None:
 
 def test_a_class_that_wasted_tries_one_device_at_a_time_and_goes_on_when_one_serves() -> None:
     """When the hour is over the breaker closes; three Machines cost one device until it serves, then all are bought."""
-    world = World(Seed("waste"), ModelStore(), SETTINGS)
-    doomed_class(world)
-    replace_failed(world, timedelta(minutes=5))
-    world.create("second")
-    world.create("third")
+    world = barred_class()
     replace_failed(world, timedelta(hours=2))
     assert len(world.cloud.history()) <= 3 * WASTE_MAX, "no more than the limit in any hour"
     tried = sorted((each.created_at, each.ended_at or each.created_at) for each in world.cloud.history())[WASTE_MAX:]
@@ -202,17 +208,14 @@ def test_a_class_that_wasted_tries_one_device_at_a_time_and_goes_on_when_one_ser
 
 def test_a_try_that_ends_in_any_way_makes_room_for_the_next() -> None:
     """On trial, the Machine that tries is removed by force; the next one may buy."""
-    world = World(Seed("waste"), ModelStore(), SETTINGS)
-    doomed_class(world)
-    replace_failed(world, timedelta(minutes=5))
-    world.create("second")
-    world.create("third")
+    world = barred_class()
     world.cloud.faults.replace()
     bought = len(world.cloud.history())
     for _ in range(600):
         replace_failed(world, timedelta(seconds=10))
         if len(world.cloud.history()) > bought:
             break
+    assert len(world.cloud.history()) == bought + 1, "one tries"
     world.cluster.user.strike_out(MachineObject, world.cloud.history()[-1].hostname)
     replace_failed(world, timedelta(minutes=30))
     serving = [each for each in world.places().values() if each == "Active/healthy"]
