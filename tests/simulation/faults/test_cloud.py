@@ -235,3 +235,13 @@ def test_f04_a_key_of_nobody_is_told_by_name() -> None:
     assert SECRET in fault.message
     assert TOKEN not in fault.message
     ended(world)
+
+
+def test_f04_a_list_that_shows_a_device_ends_the_doubt_of_a_denied_look() -> None:
+    """A 403 of long ago does not count beside a list of today that misses the device for a moment."""
+    world = at("healthy")
+    runner, record = world.engine.dispatch._runner, record_of(world)
+    denied = ("denied", record.device_id)
+    runner.marks.set(denied)
+    assert not runner.observer.observe(record).denied_since
+    assert runner.marks.known(denied) is None
